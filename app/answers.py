@@ -1,0 +1,165 @@
+"""What the model answered for one mask, in the form that the screen shows and a folder keeps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from app import figures
+from app.mask_bits import from_link, to_link
+from app.sources import Clip
+
+GREY = np.uint8(128)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Everything that an answer depends on.
+
+    Attributes:
+        clip_id: id of the clip.
+        mask: in its link form, grid included.
+        seeds: one decoded sample each.
+        steps: denoising steps of the decoder.
+    """
+
+    clip_id: str
+    mask: str
+    seeds: tuple[int, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A prediction, decoded.
+
+    Attributes:
+        question: what was asked.
+        samples: one JPEG sheet per seed, pasted into the clip.
+        ceiling: JPEG sheet decoded from the true features, pasted into the clip.
+        error: L1 distance of prediction and target per token, NaN where visible.
+        typical: mean and standard deviation of a clip's error on the model's test clips.
+        seconds: from mask to pixels.
+    """
+
+    question: Question
+    samples: tuple[bytes, ...]
+    ceiling: bytes
+    error: Float[np.ndarray, "t h w"]
+    typical: tuple[float, float] | None
+    seconds: float
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "t h w"]:
+        """True = hidden."""
+        return ~np.isnan(self.error)
+
+    def summary(self) -> str:
+        """The line of numbers, as Markdown."""
+        typical = ""
+        if self.typical:
+            mean, spread = self.typical
+            typical = f" (typical {_short(mean)} ± {_short(spread)})"
+        return " · ".join(
+            (
+                f"**{self.mask.mean():.0%}** hidden",
+                f"**{self.mask.sum()}** tokens predicted",
+                f"error **{_short(np.nanmean(self.error))}**{typical}",
+                f"{self.seconds:.1f} s",
+            )
+        )
+
+    def error_range(self) -> tuple[float, float]:
+        """Errors at the two ends of the colour scale: fixed by the model where it is known."""
+        if self.typical:
+            return 0.0, 2 * self.typical[0]
+        return 0.0, float(np.nanmax(self.error))
+
+
+def from_result(question: Question, result: Any) -> Answer:
+    """Packs an `Explorer.predict` result.
+
+    Visible pixels are left out, as the browser has them. Their grey cannot bleed into the decoded
+    ones: patches begin and end where JPEG's blocks of 8 pixels do.
+    """
+    error = np.asarray(result.error, dtype=np.float32)
+    hidden = hidden_pixels(~np.isnan(error), result.ceiling.shape)
+    alone = [np.where(hidden, frames, GREY) for frames in (*result.frames, result.ceiling)]
+    *samples, ceiling = (figures.jpeg_sheet(frames) for frames in alone)
+    return Answer(
+        question=question,
+        samples=tuple(samples),
+        ceiling=ceiling,
+        error=error,
+        typical=result.typical_error,
+        seconds=sum(result.timings.values()) / 1000,
+    )
+
+
+def pasted(sheet: bytes, mask: Bool[np.ndarray, "t h w"], clip: Clip) -> figures.Frames:
+    """The clip with the sheet's pixels where the mask hides; all else is the clip, untouched."""
+    decoded = figures.read_sheet(sheet, len(clip.frames))
+    return np.where(hidden_pixels(mask, clip.frames.shape), decoded, clip.frames)
+
+
+def hidden_pixels(
+    mask: Bool[np.ndarray, "t h w"], shape: tuple[int, ...]
+) -> Bool[np.ndarray, "T H W 1"]:
+    """The mask at the resolution of frames of that shape: each token becomes its tubelet."""
+    for axis, size in enumerate(shape[:3]):
+        mask = mask.repeat(size // mask.shape[axis], axis=axis)
+    return mask[..., None]
+
+
+def save(answer: Answer, folder: Path) -> None:
+    """Writes an answer as JPEG files, an .npy and a JSON beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, sheet in enumerate(answer.samples):
+        (folder / f"sample_{index}.jpg").write_bytes(sheet)
+    (folder / "ceiling.jpg").write_bytes(answer.ceiling)
+    np.save(folder / "error.npy", answer.error)
+    rest = {
+        "question": asdict(answer.question),
+        "typical": answer.typical,
+        "seconds": answer.seconds,
+    }
+    (folder / "answer.json").write_text(json.dumps(rest, indent=2) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> Answer:
+    """Reads what `save` wrote."""
+    rest = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    question = Question(**{**rest["question"], "seeds": tuple(rest["question"]["seeds"])})
+    return Answer(
+        question=question,
+        samples=tuple(
+            (folder / f"sample_{index}.jpg").read_bytes() for index in range(len(question.seeds))
+        ),
+        ceiling=(folder / "ceiling.jpg").read_bytes(),
+        error=np.load(folder / "error.npy"),
+        typical=tuple(rest["typical"]) if rest["typical"] else None,
+        seconds=rest["seconds"],
+    )
+
+
+def ask(
+    clip: Clip, mask: Bool[np.ndarray, "t h w"], seeds: tuple[int, ...], steps: int
+) -> Question:
+    """The question that a clip, a mask and the decoder's settings make."""
+    return Question(clip.id, to_link(mask), seeds, steps)
+
+
+def asked_mask(question: Question) -> Bool[np.ndarray, "t h w"]:
+    """The mask of a question."""
+    grid = tuple(map(int, question.mask.partition(".")[0].split("x")))
+    return from_link(question.mask, grid)
+
+
+def _short(value: float) -> str:
+    """.42 for 0.42."""
+    return f"{value:.2f}".removeprefix("0")

@@ -1,0 +1,443 @@
+const ICONS = {
+  brush: "M15 4l5 5L9.5 19.5 4 20l.5-5.5z M13 6l5 5",
+  rectangle: "M4 6h16v12H4z",
+  eraser: "M9 19h11 M6.5 19l-2.8-2.8a1.5 1.5 0 010-2.1L13.4 4.4a1.5 1.5 0 012.1 0l4.6 4.6a1.5 1.5 0 010 2.1L12 19z M8.5 9.3l6.6 6.6",
+  undo: "M8 5L4 9l4 4 M4 9h10a5.5 5.5 0 010 11h-4",
+  redo: "M16 5l4 4-4 4 M20 9H10a5.5 5.5 0 000 11h4",
+  invert: "M12 4a8 8 0 100 16 8 8 0 100-16z M12 4v16 M12 8h6.9 M12 12h8 M12 16h6.9",
+  clear: "M5 7h14 M10 7V4h4v3 M7 7l1 13h8l1-13 M10.5 11v5 M13.5 11v5",
+  play: "M7 5l12 7-12 7z",
+  pause: "M8 5v14 M16 5v14",
+  back: "M17 6l-8 6 8 6z M6 6v12",
+  next: "M7 6l8 6-8 6z M18 6v12",
+};
+const HISTORY = 200;
+const HATCH = 9; // px between two lines
+
+/** The playing clip under a sheet of tokens that can be hidden and shown. */
+class Painter {
+  constructor(root) {
+    this.root = root;
+    this.film = root.querySelector(".film");
+    this.ink = root.querySelector(".ink");
+    this.strip = root.querySelector(".strip");
+    this.tool = "brush";
+    this.range = [0, 0]; // first and last time step that strokes apply to
+    this.undone = [];
+    this.done = [];
+    this.cell = null; // [row, column] under the pointer
+    this.drag = null; // the stroke in progress
+    this.addIcons();
+    this.leave = this.listen();
+    this.chooseTool("brush");
+    this.showPlay();
+    this.showHistory();
+  }
+
+  /** A message from Python: another clip, or a mask that replaces the painted one. */
+  receive({ note, blobs }, send) {
+    this.send = send;
+    stage.setClip(note.clip, blobs[0]);
+    if (note.rev === this.rev) return;
+    const { grid, bits } = note.mask;
+    const mask = maskFromBits(bits, grid[0] * grid[1] * grid[2]);
+    if (this.rev !== undefined) this.remember(stage.mask);
+    this.rev = note.rev;
+    if (String(grid) !== String(stage.grid) || !this.strip.children.length) this.layStrip(grid);
+    stage.setMask(grid, mask);
+    if (stage.clip) this.draw();
+  }
+
+  // ---- what listens to what
+
+  listen() {
+    const { ink, strip, root } = this;
+    ink.addEventListener("pointerdown", (event) => this.press(event));
+    ink.addEventListener("pointermove", (event) => this.move(event));
+    ink.addEventListener("pointerup", () => this.release());
+    ink.addEventListener("pointercancel", () => this.cancel());
+    ink.addEventListener("pointerenter", () => this.takeKeys());
+    ink.addEventListener("pointerleave", () => this.hover(null));
+    strip.addEventListener("pointerdown", (event) => this.pressStrip(event));
+    strip.addEventListener("pointermove", (event) => this.moveStrip(event));
+    strip.addEventListener("keydown", (event) => this.stripKey(event));
+    root.querySelector(".painter").addEventListener("keydown", (event) => this.key(event));
+    root.querySelectorAll("[data-tool]").forEach((button) => {
+      button.addEventListener("click", () => this.chooseTool(button.dataset.tool));
+    });
+    root.querySelectorAll("[data-act]").forEach((button) => {
+      button.addEventListener("click", () => this.act(button.dataset.act));
+    });
+    const resized = new ResizeObserver(() => this.drawInk());
+    resized.observe(ink);
+    const leave = [
+      stage.on("clip", () => this.draw()),
+      stage.on("frame", () => this.draw()),
+      stage.on("mask", () => this.drawMask()),
+      stage.on("play", () => this.showPlay()),
+      () => resized.disconnect(),
+    ];
+    return () => leave.forEach((stop) => stop());
+  }
+
+  /** Keys never reach Streamlit, which would rerun on R and clear its caches on C. */
+  key(event) {
+    event.stopPropagation();
+    const command = event.ctrlKey || event.metaKey;
+    const key = event.key.toLowerCase();
+    const act = command ? { z: event.shiftKey ? "redo" : "undo", y: "redo" }[key] : KEYS[key];
+    const moves = event.shiftKey && ARROWS[key];
+    const onButton = event.target.matches("button") && (key === " " || key === "enter");
+    if (onButton || event.altKey || !(act || moves)) return;
+    event.preventDefault();
+    if (moves) this.moveCell(moves);
+    else this.act(act);
+  }
+
+  /** Shortcuts work as soon as the pointer is over the clip, unless someone types elsewhere. */
+  takeKeys() {
+    if (document.activeElement === document.body) this.ink.focus({ preventScroll: true });
+  }
+
+  act(name) {
+    const acts = {
+      undo: () => this.travel(this.done, this.undone),
+      redo: () => this.travel(this.undone, this.done),
+      clear: () => this.change((mask) => mask.fill(0)),
+      invert: () => this.change((mask) => mask.forEach((hidden, i) => (mask[i] = 1 - hidden))),
+      play: () => stage.play(!stage.playing),
+      back: () => stage.stepBy(-1),
+      next: () => stage.stepBy(1),
+      all: () => this.setRange(0, stage.grid[0] - 1),
+      paint: () => this.cell && this.change((mask) => this.fill(mask, this.cell, this.cell)),
+    };
+    if (acts[name]) acts[name]();
+    else this.chooseTool(name);
+  }
+
+  chooseTool(tool) {
+    this.tool = tool;
+    this.root.querySelectorAll("[data-tool]").forEach((button) => {
+      button.setAttribute("aria-pressed", button.dataset.tool === tool);
+    });
+  }
+
+  // ---- strokes
+
+  press(event) {
+    if (event.button !== 0 || !stage.clip) return;
+    this.ink.setPointerCapture(event.pointerId);
+    const cell = this.cellAt(event);
+    this.drag = { from: cell, last: cell, before: stage.mask.slice() };
+    this.move(event);
+  }
+
+  move(event) {
+    const cell = this.cellAt(event);
+    if (this.drag) this.stroke(cell);
+    this.hover(cell);
+  }
+
+  /** Extends the stroke in progress to a cell. */
+  stroke(cell) {
+    const { from, last, before } = this.drag;
+    const mask = this.tool === "rectangle" ? before.slice() : stage.mask.slice();
+    if (this.tool === "rectangle") this.fill(mask, from, cell);
+    else cellsBetween(last, cell).forEach((between) => this.fill(mask, between, between));
+    this.drag.last = cell;
+    stage.setMask(stage.grid, mask);
+  }
+
+  release() {
+    if (!this.drag) return;
+    const { before } = this.drag;
+    this.drag = null;
+    this.commit(before);
+  }
+
+  cancel() {
+    if (this.drag) stage.setMask(stage.grid, this.drag.before);
+    this.drag = null;
+  }
+
+  /** Hides (or, with the eraser, shows) a block of cells at the chosen time steps. */
+  fill(mask, from, to) {
+    const [, rows, columns] = stage.grid;
+    const [top, bottom] = [from[0], to[0]].sort((a, b) => a - b);
+    const [left, right] = [from[1], to[1]].sort((a, b) => a - b);
+    for (let step = this.range[0]; step <= this.range[1]; step++) {
+      for (let row = top; row <= bottom; row++) {
+        const start = (step * rows + row) * columns;
+        mask.fill(this.tool === "eraser" ? 0 : 1, start + left, start + right + 1);
+      }
+    }
+  }
+
+  change(edit) {
+    const before = stage.mask;
+    const mask = before.slice();
+    edit(mask);
+    stage.setMask(stage.grid, mask);
+    this.commit(before);
+  }
+
+  // ---- history
+
+  commit(before) {
+    if (sameMask(before, stage.mask)) return;
+    this.remember(before);
+    this.tell();
+  }
+
+  remember(mask) {
+    this.done.push(mask);
+    if (this.done.length > HISTORY) this.done.shift();
+    this.undone = [];
+    this.showHistory();
+  }
+
+  travel(from, to) {
+    if (!from.length) return;
+    to.push(stage.mask);
+    stage.setMask(stage.grid, from.pop());
+    this.showHistory();
+    this.tell();
+  }
+
+  tell() {
+    const bits = maskToBits(stage.mask);
+    this.send({ clip: stage.clipId, rev: this.rev, bits });
+  }
+
+  // ---- the strip of time steps
+
+  layStrip([steps]) {
+    const step = () => Object.assign(document.createElement("div"), { className: "step" });
+    this.strip.replaceChildren(...Array.from({ length: steps }, step));
+    [...this.strip.children].forEach((cell) => cell.append(document.createElement("i")));
+    this.setRange(0, steps - 1);
+  }
+
+  setRange(from, to) {
+    this.range = [Math.min(from, to), Math.max(from, to)];
+    [...this.strip.children].forEach((cell, step) => {
+      cell.classList.toggle("chosen", step >= this.range[0] && step <= this.range[1]);
+    });
+  }
+
+  pressStrip(event) {
+    this.strip.setPointerCapture(event.pointerId);
+    this.anchor = this.stepAt(event);
+    this.moveStrip(event);
+  }
+
+  moveStrip(event) {
+    if (!this.strip.hasPointerCapture(event.pointerId) || !stage.clip) return;
+    const step = this.stepAt(event);
+    this.setRange(this.anchor, step);
+    stage.play(false);
+    stage.seek(Math.floor((step * stage.clip.frames) / stage.grid[0]));
+  }
+
+  stripKey(event) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.stopPropagation();
+    event.preventDefault();
+    const last = stage.grid[0] - 1;
+    const [from, to] = this.range;
+    const end = Math.min(Math.max(to + by, event.shiftKey ? from : 0), last);
+    this.setRange(event.shiftKey ? from : Math.min(Math.max(from + by, 0), last), end);
+  }
+
+  stepAt(event) {
+    const { left, width } = this.strip.getBoundingClientRect();
+    return clampIndex(((event.clientX - left) / width) * stage.grid[0], stage.grid[0]);
+  }
+
+  // ---- the cell under the pointer
+
+  cellAt(event) {
+    const { left, top, width, height } = this.ink.getBoundingClientRect();
+    const [, rows, columns] = stage.grid;
+    return [
+      clampIndex(((event.clientY - top) / height) * rows, rows),
+      clampIndex(((event.clientX - left) / width) * columns, columns),
+    ];
+  }
+
+  moveCell([down, right]) {
+    const [, rows, columns] = stage.grid;
+    const [row, column] = this.cell ?? [0, 0];
+    this.hover([clampIndex(row + down, rows), clampIndex(column + right, columns)]);
+  }
+
+  hover(cell) {
+    if (String(cell) === String(this.cell)) return;
+    this.cell = cell;
+    this.drawInk();
+  }
+
+  // ---- pictures
+
+  draw() {
+    const { size } = stage.clip;
+    if (this.film.width !== size) this.film.width = this.film.height = size;
+    stage.drawFrame(this.film.getContext("2d"));
+    if (this.drawnStep !== stage.step) this.drawInk();
+    [...this.strip.children].forEach((cell, step) => {
+      cell.classList.toggle("now", step === stage.step);
+    });
+    this.showWhere();
+  }
+
+  drawMask() {
+    const [steps] = stage.grid;
+    const each = stage.mask.length / steps;
+    [...this.strip.children].forEach((cell, step) => {
+      const hidden = stage.mask.subarray(step * each, (step + 1) * each).reduce((a, b) => a + b, 0);
+      cell.firstChild.style.height = `${(100 * hidden) / each}%`;
+      cell.firstChild.hidden = !hidden;
+    });
+    this.drawInk();
+  }
+
+  /** Hatching over hidden tokens, their outline, and the grid while the pointer is over it. */
+  drawInk() {
+    if (!stage.clip) return;
+    this.drawnStep = stage.step;
+    const { ink } = this;
+    const scale = window.devicePixelRatio;
+    ink.width = ink.clientWidth * scale;
+    ink.height = ink.clientHeight * scale;
+    const context = ink.getContext("2d");
+    const unit = ink.width / stage.clip.size;
+    this.drawHatching(context, unit, scale);
+    if (this.cell) this.drawGrid(context, unit * stage.patch, scale);
+  }
+
+  drawHatching(context, unit, scale) {
+    const side = unit * stage.patch;
+    const hidden = new Path2D();
+    stage.forHidden((_, x, y) => hidden.rect(x * unit, y * unit, side + 0.5, side + 0.5));
+    context.fillStyle = "rgb(16 17 20 / 58%)";
+    context.fill(hidden);
+    context.save();
+    context.clip(hidden);
+    context.strokeStyle = "rgb(255 255 255 / 62%)";
+    context.lineWidth = 1.4 * scale;
+    context.stroke(diagonals(context.canvas.width, HATCH * scale));
+    context.restore();
+    context.strokeStyle = getComputedStyle(this.root.querySelector(".painter")).accentColor;
+    context.lineWidth = 2 * scale;
+    context.stroke(this.outline(side));
+  }
+
+  /** The border between hidden and visible tokens of the current time step. */
+  outline(side) {
+    const [, rows, columns] = stage.grid;
+    const first = stage.step * rows * columns;
+    const hidden = (row, column) =>
+      row >= 0 && row < rows && column >= 0 && column < columns
+        ? stage.mask[first + row * columns + column]
+        : 0;
+    const path = new Path2D();
+    for (let row = 0; row <= rows; row++) {
+      for (let column = 0; column <= columns; column++) {
+        const [x, y] = [column * side, row * side];
+        if (hidden(row, column) !== hidden(row - 1, column)) line(path, x, y, x + side, y);
+        if (hidden(row, column) !== hidden(row, column - 1)) line(path, x, y, x, y + side);
+      }
+    }
+    return path;
+  }
+
+  drawGrid(context, side, scale) {
+    const { width } = context.canvas;
+    const lines = new Path2D();
+    for (let at = side; at < width - 1; at += side) {
+      line(lines, at, 0, at, width);
+      line(lines, 0, at, width, at);
+    }
+    context.strokeStyle = "rgb(255 255 255 / 28%)";
+    context.lineWidth = scale;
+    context.stroke(lines);
+    const [row, column] = this.cell;
+    context.strokeStyle = "#fff";
+    context.lineWidth = 2 * scale;
+    context.strokeRect(column * side + scale, row * side + scale, side - 2 * scale, side - 2 * scale);
+  }
+
+  addIcons() {
+    this.root.querySelectorAll("[data-tool], .group [data-act]").forEach((button) => {
+      this.setIcon(button, button.dataset.tool ?? button.dataset.act);
+    });
+  }
+
+  setIcon(button, name) {
+    button.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true"><path d="${ICONS[name]}"/></svg>`;
+  }
+
+  showPlay() {
+    this.setIcon(this.root.querySelector('[data-act="play"]'), stage.playing ? "pause" : "play");
+  }
+
+  showHistory() {
+    this.root.querySelector('[data-act="undo"]').disabled = !this.done.length;
+    this.root.querySelector('[data-act="redo"]').disabled = !this.undone.length;
+  }
+
+  showWhere() {
+    const { frames } = stage.clip;
+    this.root.querySelector(".where").textContent = `frame ${stage.frame + 1} / ${frames}`;
+  }
+}
+
+const KEYS = {
+  b: "brush",
+  r: "rectangle",
+  e: "eraser",
+  z: "undo",
+  y: "redo",
+  i: "invert",
+  a: "all",
+  " ": "play",
+  enter: "paint",
+  arrowleft: "back",
+  arrowright: "next",
+};
+const ARROWS = { arrowleft: [0, -1], arrowright: [0, 1], arrowup: [-1, 0], arrowdown: [1, 0] };
+
+function clampIndex(value, count) {
+  return Math.min(Math.max(Math.floor(value), 0), count - 1);
+}
+
+function sameMask(a, b) {
+  return a.length === b.length && a.every((hidden, i) => hidden === b[i]);
+}
+
+/** The cells on the straight way from one to another, so that a fast brush leaves no gaps. */
+function cellsBetween([row, column], [toRow, toColumn]) {
+  const steps = Math.max(Math.abs(toRow - row), Math.abs(toColumn - column), 1);
+  return Array.from({ length: steps + 1 }, (_, i) => [
+    Math.round(row + ((toRow - row) * i) / steps),
+    Math.round(column + ((toColumn - column) * i) / steps),
+  ]);
+}
+
+function line(path, x, y, toX, toY) {
+  path.moveTo(x, y);
+  path.lineTo(toX, toY);
+}
+
+function diagonals(size, gap) {
+  const path = new Path2D();
+  for (let at = -size; at < size; at += gap) line(path, at, size, at + size, 0);
+  return path;
+}
+
+export default function ({ parentElement, data, setStateValue }) {
+  const painter = instanceOn(parentElement, () => new Painter(parentElement));
+  painter.receive(unpack(data), (stroke) => setStateValue("mask", stroke));
+  return () => painter.leave();
+}

@@ -1,0 +1,100 @@
+/**
+ * What the painter and the panels share in one window: the clip, the mask, and the clock.
+ *
+ * Events: "clip" (other frames), "frame" (the clock moved), "mask" (hidden tokens changed),
+ * "play" (started or stopped).
+ */
+class Stage extends EventTarget {
+  constructor() {
+    super();
+    this.clipId = ""; // of the clip that was asked for last
+    this.clip = null; // what is on screen: {id, title, frames, size, fps}
+    this.sheet = null; // all frames, one below the other
+    this.grid = [1, 1, 1]; // t, h, w
+    this.mask = new Uint8Array(1); // 1 = hidden, in (t, h, w) order
+    this.frame = 0;
+    this.playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.began = 0;
+    requestAnimationFrame((now) => this.tick(now));
+  }
+
+  /** Subscribes; returns the way out. */
+  on(type, listener) {
+    this.addEventListener(type, listener);
+    return () => this.removeEventListener(type, listener);
+  }
+
+  emit(type) {
+    this.dispatchEvent(new Event(type));
+  }
+
+  async setClip(clip, png) {
+    if (this.clipId === clip.id) return;
+    this.clipId = clip.id;
+    const sheet = await decodeImage(png);
+    if (this.clipId !== clip.id) return; // a later choice overtook this one
+    this.clip = clip;
+    this.sheet = sheet;
+    this.frame %= clip.frames;
+    this.emit("clip");
+  }
+
+  setMask(grid, mask) {
+    this.grid = grid;
+    this.mask = mask;
+    this.emit("mask");
+  }
+
+  /** The time step (row of the token grid) that the current frame belongs to. */
+  get step() {
+    return this.clip ? Math.floor((this.frame * this.grid[0]) / this.clip.frames) : 0;
+  }
+
+  /** Side of a patch in pixels of the clip. */
+  get patch() {
+    return this.clip.size / this.grid[1];
+  }
+
+  tick(now) {
+    requestAnimationFrame((next) => this.tick(next));
+    if (!this.clip || !this.playing) return;
+    const frame = Math.floor(((now - this.began) / 1000) * this.clip.fps) % this.clip.frames;
+    if (frame !== this.frame) this.seek(frame);
+  }
+
+  seek(frame) {
+    this.frame = (frame + this.clip.frames) % this.clip.frames;
+    this.emit("frame");
+  }
+
+  play(playing) {
+    this.playing = playing;
+    if (this.clip) this.began = performance.now() - (this.frame / this.clip.fps) * 1000;
+    this.emit("play");
+  }
+
+  /** Stops and shows the next frame, or the one before. */
+  stepBy(frames) {
+    this.play(false);
+    this.seek(this.frame + frames);
+  }
+
+  /** Draws the current frame on a canvas of the clip's own size: pixel for pixel. */
+  drawFrame(context, sheet = this.sheet) {
+    const { size } = this.clip;
+    context.drawImage(sheet, 0, this.frame * size, size, size, 0, 0, size, size);
+  }
+
+  /** Calls back with (index, x, y) for every token hidden at the current time step. */
+  forHidden(callback) {
+    const [, rows, columns] = this.grid;
+    const first = this.step * rows * columns;
+    for (let cell = 0; cell < rows * columns; cell++) {
+      if (!this.mask[first + cell]) continue;
+      const [row, column] = [Math.floor(cell / columns), cell % columns];
+      callback(first + cell, column * this.patch, row * this.patch);
+    }
+  }
+}
+
+const stage = (window.vjepaStage ??= new Stage());

@@ -1,0 +1,69 @@
+"""The visitor's state as the query of a link, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from app.mask_bits import from_link, to_link
+from app.session import SEEDS, STEPS, State
+from app.sources import Source
+from vjepa.errors import InputError
+
+KINDS = ("bundled", "world", "upload")
+
+
+def to_query(state: State) -> dict[str, str]:
+    """What a link has to say; settings at their default are left out."""
+    source = state.source
+    query = {"clip": f"{source.kind}-{source.name}", "mask": to_link(state.mask)}
+    if source.start:
+        query["start"] = f"{source.start:g}"
+    if source.fps:
+        query["fps"] = f"{source.fps:g}"
+    if state.seeds[0]:
+        query["seed"] = str(state.seeds[0])
+    query["steps"] = str(state.steps)
+    return query
+
+
+def read_query(query: Mapping[str, str], state: State) -> None:
+    """Sets the state that a link describes.
+
+    Raises:
+        InputError: a part of the link means nothing; the parts before it are taken.
+    """
+    if "clip" in query:
+        state.source = _source(query)
+    if "mask" in query:
+        state.send_mask(from_link(query["mask"], state.mask.shape))
+    if "seed" in query:
+        first = _number(query, "seed", int)
+        state.seeds = tuple(range(first, first + SEEDS))
+    if "steps" in query:
+        state.steps = _steps(query)
+
+
+def _source(query: Mapping[str, str]) -> Source:
+    kind, _, name = query["clip"].partition("-")
+    if kind not in KINDS or not name:
+        raise InputError("This link names no clip: pick one from the row.")
+    start = _number(query, "start", float) if "start" in query else 0.0
+    fps = _number(query, "fps", float) if "fps" in query else None
+    return Source(kind, name, start, fps)
+
+
+def _steps(query: Mapping[str, str]) -> int:
+    steps = _number(query, "steps", int)
+    if steps not in STEPS:
+        raise InputError(f"This link asks for {steps} steps: choose one of {STEPS} on the page.")
+    return steps
+
+
+def _number(query: Mapping[str, str], name: str, kind: type) -> int | float:
+    try:
+        value = kind(query[name])
+    except ValueError as error:
+        raise InputError(f"{name} in this link is no number: ask for the link again.") from error
+    if not 0 <= value < 2**31:
+        raise InputError(f"{name} in this link is out of range: ask for the link again.")
+    return value

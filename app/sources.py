@@ -1,0 +1,149 @@
+"""Where a clip comes from, and its frames: bundled, drawn by the world, or uploaded."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import streamlit as st
+from jaxtyping import UInt8
+
+from vjepa.config import ModelConfig
+from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_frames
+from vjepa.errors import InputError
+
+Kind = Literal["bundled", "world", "upload"]
+
+DEFAULT_CLIP = "cup_tilt_zoom"
+WORLD_SEEDS = 100_000
+UPLOAD_TYPES = ("mp4", "webm", "avi", "mov", "gif", "png", "jpg", "jpeg")
+UPLOAD_LIMIT = 100
+"""MB."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clip's address.
+
+    Attributes:
+        kind: bundled file, world drawing or upload.
+        name: the file's stem, the world's seed, or the upload's digest.
+        start: where the clip begins, seconds.
+        fps: frames per second of the clip; None = the reader's default.
+    """
+
+    kind: Kind = "bundled"
+    name: str = DEFAULT_CLIP
+    start: float = 0.0
+    fps: float | None = None
+
+    @property
+    def id(self) -> str:
+        """One word for one choice of frames; it names the clip in caches and messages."""
+        timing = f"@{self.start:g}@{self.fps:g}" if self.fps else f"@{self.start:g}"
+        return f"{self.kind}-{self.name}" + ("" if timing == "@0" else timing)
+
+    def at(self, start: float, fps: float | None) -> Source:
+        """The same file, read from another time or at another rate."""
+        return replace(self, start=start, fps=fps)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that a visitor brought."""
+
+    name: str
+    data: bytes
+
+    @property
+    def source(self) -> Source:
+        """Its address: the same bytes have the same one."""
+        return Source("upload", hashlib.sha256(self.data).hexdigest()[:12])
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames and what to call them.
+
+    Attributes:
+        id: the source's id.
+        title: for the screen.
+        frames: uint8 RGB (T, H, W, 3).
+        fps: at which rate to play them.
+    """
+
+    id: str
+    title: str
+    frames: UInt8[np.ndarray, "t h w 3"]
+    fps: float = DEFAULT_FPS
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing moves: a photo, or a video of one frame."""
+        return bool((self.frames == self.frames[:1]).all())
+
+
+def load_clip(source: Source, config: ModelConfig, upload: Upload | None = None) -> Clip:
+    """The frames behind an address.
+
+    Args:
+        source: what to load.
+        config: gives the size and number of the frames.
+        upload: the visitor's file, when `source` names one.
+
+    Raises:
+        InputError: there is no such clip, or its file cannot be read.
+    """
+    if source.kind == "world":
+        return _world_clip(source, config)
+    if source.kind == "bundled":
+        return _bundled_clip(source, config)
+    if upload is None or upload.source.name != source.name:
+        raise InputError("This clip was uploaded in another session: upload the file again.")
+    return _uploaded_clip(source, config, upload)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _bundled_clip(source: Source, config: ModelConfig) -> Clip:
+    path = bundled_clips().get(source.name)
+    if path is None:
+        raise InputError(f"There is no bundled clip {source.name!r}: pick one from the row.")
+    return _read(path, title(source.name), source, config)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _world_clip(source: Source, config: ModelConfig) -> Clip:
+    import torch
+
+    from vjepa.data.world import World
+
+    if not source.name.isdecimal() or int(source.name) >= WORLD_SEEDS:
+        raise InputError(
+            f"World clips are numbered 0 to {WORLD_SEEDS - 1}: {source.name!r} is not."
+        )
+    world = World(image_size=config.image_size, num_frames=config.num_frames, split="test")
+    batch = world.sample(1, torch.Generator().manual_seed(int(source.name)))
+    return Clip(source.id, f"world {source.name}", batch.frames[0].cpu().numpy())
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _uploaded_clip(source: Source, config: ModelConfig, _upload: Upload) -> Clip:
+    """Reads through a file that lives only as long as the reading: decord wants a path."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / (Path(_upload.name).name or "upload")
+        path.write_bytes(_upload.data)
+        return _read(path, Path(_upload.name).stem, source, config)
+
+
+def _read(path: Path, name: str, source: Source, config: ModelConfig) -> Clip:
+    frames = read_frames(path, config.image_size, config.num_frames, source.start, source.fps)
+    return Clip(source.id, name, frames, source.fps or DEFAULT_FPS)
+
+
+def title(name: str) -> str:
+    """A bundled clip's name for the screen."""
+    return name.replace("_", " ")

@@ -1,0 +1,115 @@
+"""Pointer-up to new frames in a browser, as a multiple of a plain checkbox's round trip.
+
+    python benchmarks/browser_loop.py
+
+Both are timed in one page of one server: from the event in the browser to the changed screen. The
+checkbox has a fragment of its own, so it waits for nothing but Streamlit. Needs a browser, as the
+tests do; the last line is JSON.
+"""
+
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
+
+import browser  # noqa: E402
+
+SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ROUNDS = 8
+PAGE = """
+import streamlit as st
+from app import mask_and_decode, window
+
+@st.fragment
+def probe():
+    st.text(f"ticked {st.checkbox('probe')}")
+
+window.dress()
+mask_and_decode.page()
+probe()
+"""
+WATCH = """() => {
+    addEventListener("pointerup", () => { window.began = performance.now(); }, true);
+    addEventListener("click", () => { window.clicked = performance.now(); }, true);
+    const hosts = [...document.querySelectorAll("*")];
+    const root = hosts.find((host) => host.shadowRoot?.querySelector(".panels")).shadowRoot;
+    const panels = root.querySelector(".panels");
+    const note = (name) => requestAnimationFrame(() => { window[name] = performance.now(); });
+    const watch = (place, name, when) => new MutationObserver(() => when() && note(name))
+        .observe(place, { attributes: true, childList: true, characterData: true, subtree: true });
+    watch(panels, "answered", () => panels.dataset.answer === "shown");
+    watch(document.querySelector(".stText"), "ticked", () => true);
+}"""
+
+
+def main() -> None:
+    """Times both in one session and prints the result."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        script = Path(folder) / "page.py"
+        script.write_text(PAGE)
+        with browser.serving(Path(folder) / "log.txt", script) as address:
+            page = launch(playwright).new_page(viewport={"width": 1440, "height": 900})
+            browser.open_page(page, address)
+            browser.paint(page, (6, 0), (6, 0))  # the first stroke waits for the model to load
+            settle(page)
+            page.evaluate(WATCH)
+            report(
+                checkbox=[tick(page) for _ in range(ROUNDS)],
+                stroke=[stroke(page, column) for column in range(browser.grid(page)[2])],
+            )
+
+
+def launch(playwright):
+    """The system's Chromium or Chrome, else Playwright's own."""
+    path = next(filter(None, map(shutil.which, SYSTEM_BROWSERS)), None)
+    return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+
+
+def settle(page: Page) -> None:
+    """Until the answer to the last stroke is there and nothing runs."""
+    browser.wait_for_answer(page)
+    page.wait_for_timeout(1500)
+
+
+def tick(page: Page) -> float:
+    """Milliseconds from a click on the checkbox to the text that it changes."""
+    page.evaluate("window.ticked = undefined")
+    page.get_by_text("probe").click()
+    page.wait_for_function("window.ticked")
+    return page.evaluate("window.ticked - window.clicked")
+
+
+def stroke(page: Page, column: int) -> float:
+    """Milliseconds from pointer-up to decoded frames for a mask that was never asked for."""
+    page.evaluate("window.answered = undefined")
+    browser.paint(page, (0, column), (0, column))
+    page.wait_for_function("window.answered > window.began")
+    taken = page.evaluate("window.answered - window.began")
+    settle(page)
+    return taken
+
+
+def report(checkbox: list[float], stroke: list[float]) -> None:
+    """Prints medians and their ratio as one line of JSON."""
+    floor, whole = statistics.median(checkbox), statistics.median(stroke)
+    print(
+        json.dumps(
+            {
+                "checkbox_ms": round(floor, 1),
+                "pointer_up_to_frames_ms": round(whole, 1),
+                "ratio": round(whole / floor, 2),
+                "strokes": len(stroke),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""A conditional diffusion decoder for V-JEPA's predictions.
+
+Fed with the predictions for the hidden region alone, it draws pixels for it; what samples of
+several seeds share is what the predictions hold (paper, section 6).
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "Explorer": "decoder.explorer",
+    "Prediction": "decoder.explorer",
+    "PredictionDecoderPipeline": "decoder.pipeline",
+    "TokenDecoder": "decoder.network",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'decoder' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,83 @@
+"""What decoded pixels are scored by; always on the hidden pixels alone."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from scipy.stats import spearmanr
+
+Frames = UInt8[np.ndarray, "T H W 3"]
+PixelMask = Bool[np.ndarray, "T H W"]
+
+
+def psnr(frames: Frames, truth: Frames, hidden: PixelMask) -> float:
+    """Peak signal-to-noise ratio in dB, of the hidden pixels."""
+    difference = frames[hidden].astype(np.float32) - truth[hidden]
+    return float(-10 * np.log10(max(np.square(difference).mean() / 255**2, 1e-10)))
+
+
+def ssim(frames: Frames, truth: Frames, hidden: PixelMask) -> float:
+    """Structural similarity of the luminance (Wang et al. 2004), -1..1, over hidden pixels.
+
+    Gaussian windows of sigma 1.5, frame by frame, on the clip with the region pasted in.
+    """
+    maps = [_ssim_map(_luminance(a), _luminance(b)) for a, b in zip(frames, truth, strict=True)]
+    return float(np.stack(maps)[hidden].mean())
+
+
+def _ssim_map(a: Float[np.ndarray, "H W"], b: Float[np.ndarray, "H W"]) -> np.ndarray:
+    def blur(image):
+        return cv2.GaussianBlur(image, (11, 11), 1.5)
+
+    mean_a, mean_b = blur(a), blur(b)
+    variance_a, variance_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    )
+
+
+def _luminance(frame: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+def sharpness(frames: Frames, hidden: PixelMask) -> float:
+    """Mean length of the luminance's gradient, per pixel, over hidden pixels."""
+    gray = np.stack([_luminance(frame) for frame in frames])
+    rows, columns = np.gradient(gray, axis=(1, 2))
+    return float(np.hypot(rows, columns)[hidden].mean())
+
+
+def spread_error_correlation(
+    samples: UInt8[np.ndarray, "S T H W 3"], truth: Frames, hidden: PixelMask
+) -> float:
+    """Spearman correlation of the samples' spread and their mean's error, over hidden pixels."""
+    hidden_samples = samples[:, hidden].astype(np.float32)  # (S, n, 3)
+    spread = hidden_samples.std(0).mean(-1)
+    error = np.abs(hidden_samples.mean(0) - truth[hidden]).mean(-1)
+    return float(spearmanr(spread, error).statistic)
+
+
+def trivial_fills(truth: Frames, hidden: PixelMask) -> dict[str, Frames]:
+    """What needs no model: the mean colour, the nearest visible moment, OpenCV's inpainting."""
+    mean = np.where(hidden[..., None], truth[~hidden].mean(0).round().astype(np.uint8), truth)
+    inpainted = [
+        cv2.inpaint(frame, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+        for frame, mask in zip(truth, hidden, strict=True)
+    ]
+    return {
+        "mean_colour": mean,
+        "temporal_copy": _temporal_copy(mean, hidden),
+        "inpainting": np.stack(inpainted),
+    }
+
+
+def _temporal_copy(filled: Frames, hidden: PixelMask) -> Frames:
+    """Each hidden pixel as it was, or will be, at its nearest visible moment."""
+    times = np.arange(len(filled))
+    distance = np.abs(times[:, None] - times[None])[..., None, None].astype(np.float32)
+    distance = distance + np.where(hidden, np.inf, 0)[None]  # (T, T', H, W)
+    nearest = distance.argmin(1)  # a pixel hidden at all times keeps the mean colour of frame 0
+    return np.take_along_axis(filled, nearest[..., None], axis=0)

@@ -1,0 +1,312 @@
+"""Training the decoder on a frozen model's outputs, on one device or many.
+
+Clean pixels are predicted and the loss is taken on the velocity (JiT, Li and He 2025): with
+tubelets wider than the network, predicting noise or velocity fails.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from jaxtyping import Float
+from timm.optim import param_groups_weight_decay
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+import vjepa
+from decoder.network import SOURCES, TokenDecoder
+from decoder.pipeline import make_pipeline, velocity
+from decoder.pixels import to_tubelets
+from vjepa import checkpoint, masks
+from vjepa.data.clips import normalize
+from vjepa.data.sources import Source, open_source
+from vjepa.errors import InputError
+from vjepa.grid import take
+from vjepa.model import VJEPA, normalize_features
+from vjepa.run_folder import RunFolder, step_generator
+from vjepa.schedules import warmup_cosine
+
+LEAST_SIGMA = 0.05
+"""Training draws no less noise: the velocity's error grows with 1 / sigma."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a decoder's training run is made of; the defaults are the bundled decoder's.
+
+    Attributes:
+        out: folder of the run: metrics.jsonl, last.pt, and the decoder when it is done.
+        model: the frozen model, by name or path.
+        data: "world", a .npy file of stored clips, or a folder of videos.
+        levels: difficulties of the world, mixed equally.
+        width, depth, num_heads: size of the network.
+        steps: optimizer steps.
+        batch_size: clips a step, over all processes.
+        lr: peak learning rate; a warm-up leads to it and a cosine to a hundredth of it.
+        warmup: steps of the warm-up.
+        weight_decay: of matrices.
+        ema: greatest momentum of the averaged weights, which are the ones that are kept.
+        max_targets: hidden tokens decoded per clip.
+        feature_noise: noise on the condition, against drift of the predictor.
+        target_share, null_share: samples conditioned on true features, and on nothing.
+        seed: of weights, data, masks and noise.
+        precision: "bf16" or "no" (float32).
+        save_every: steps between checkpoints.
+        log_every: steps between lines of metrics.
+        resume: go on from last.pt in `out`.
+    """
+
+    out: Path
+    model: str = "demo"
+    data: str = "world"
+    levels: tuple[int, ...] = (1, 2, 3, 4)
+    width: int = 256
+    depth: int = 6
+    num_heads: int = 4
+    steps: int = 3000
+    batch_size: int = 32
+    lr: float = 1e-3
+    warmup: int = 100
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    max_targets: int = 192
+    feature_noise: float = 0.1
+    target_share: float = 0.25
+    null_share: float = 0.1
+    seed: int = 0
+    precision: str = "bf16"
+    save_every: int = 200
+    log_every: int = 20
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "max_targets", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.precision not in ("bf16", "no"):
+            raise InputError(f"precision must be bf16 or no, not {self.precision!r}.")
+        if self.width % self.num_heads:
+            raise InputError(f"width ({self.width}) must be a multiple of num_heads.")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's material for the decoder."""
+
+    clean: Float[Tensor, "B M P"]
+    noise: Float[Tensor, "B M P"]
+    sigma: Float[Tensor, " B"]
+    features: Float[Tensor, "B M D"]
+    target_idx: Tensor
+    source: Tensor
+
+    @property
+    def noisy(self) -> Float[Tensor, "B M P"]:
+        """The clean tubelets, noised to each sample's sigma."""
+        sigma = self.sigma[:, None, None]
+        return (1 - sigma) * self.clean + sigma * self.noise
+
+
+@dataclass
+class Run:
+    """What changes while a run goes on."""
+
+    network: TokenDecoder
+    average: EMAModel
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+
+    def state(self) -> dict:
+        """What a checkpoint holds."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+        }
+
+
+def start(config: TrainConfig, model: VJEPA) -> Run:
+    """A fresh network, its moving average and its optimizer."""
+    shape = model.config
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        network = TokenDecoder(
+            grid=shape.grid,
+            tubelet_dim=shape.tubelet_dim,
+            feature_dim=shape.embed_dim,
+            width=config.width,
+            depth=config.depth,
+            num_heads=config.num_heads,
+        )
+    average = EMAModel(
+        network.parameters(), decay=config.ema, use_ema_warmup=True, power=0.75, foreach=True
+    )
+    groups = param_groups_weight_decay(network, config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)
+    return Run(network, average, optimizer)
+
+
+def restore(run: Run, state: dict, source: str) -> None:
+    """Takes network, average, optimizer and step from a saved state."""
+    checkpoint.fill(run.network, state["network"], source)
+    run.average.load_state_dict(state["average"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.step = state["step"]
+
+
+def draw_mask(
+    grid: masks.Grid, batch_size: int, max_targets: int, generator: Generator
+) -> tuple[str, tuple[Tensor, Tensor]]:
+    """A batch of masks of one kind, any that a person may draw: (mask type, indices)."""
+    names = list(masks.PRESETS)
+    name = names[int(torch.randint(len(names), (), generator=generator))]
+    drawn = torch.stack([masks.make(name, grid, generator) for _ in range(batch_size)])
+    mask_type = "short" if name == "short" else "long"
+    return mask_type, masks.collate(drawn, generator=generator, max_targets=max_targets)
+
+
+@torch.no_grad()
+def draw_batch(
+    source: Source, model: VJEPA, config: TrainConfig, step: int, accelerator: Accelerator
+) -> Batch:
+    """This process's share of the step: clips, the frozen model's features, noise."""
+    generator = step_generator(config.seed, step)
+    device, count = accelerator.device, config.batch_size
+    frames = source.sample(count, step_generator(config.seed, step, source.device)).to(device)
+    mask_type, indices = draw_mask(model.grid, count, config.max_targets, generator)
+    context_idx, target_idx = (idx.to(device) for idx in indices)
+    sigma = torch.sigmoid(torch.randn(count, generator=generator) + 0.8).clamp_min(LEAST_SIGMA)
+    condition = _draw_sources(config, count, generator)
+    clean = to_tubelets(frames, target_idx, model.config)
+    noise = torch.randn(clean.shape, generator=generator)
+    drift = torch.randn(*clean.shape[:2], model.config.embed_dim, generator=generator)
+    clips = normalize(frames).to(model.dtype)
+    features = _features(model, clips, context_idx, target_idx, mask_type, condition.to(device))
+    features = features + config.feature_noise * drift.to(device)
+    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    return Batch(
+        *(
+            tensor[mine].to(device)
+            for tensor in (clean, noise, sigma, features, target_idx, condition)
+        )
+    )
+
+
+def _draw_sources(config: TrainConfig, count: int, generator: Generator) -> Tensor:
+    draw = torch.rand(count, generator=generator)
+    source = torch.full((count,), SOURCES["predicted"])
+    source[draw < config.target_share + config.null_share] = SOURCES["target"]
+    source[draw < config.null_share] = SOURCES["null"]
+    return source
+
+
+def _features(
+    model: VJEPA, clips: Tensor, context_idx: Tensor, target_idx: Tensor, mask_type: str, source
+) -> Float[Tensor, "B M D"]:
+    """Each sample's condition: the predictions, or the layer-normed targets."""
+    context = model.encode_context(clips, context_idx)
+    features = model.predict(context, context_idx, target_idx, mask_type).float()
+    true = source == SOURCES["target"]
+    if true.any():
+        encoded = normalize_features(model.encode(clips[true]).float())
+        features[true] = take(encoded, target_idx[true])
+    return features
+
+
+def velocity_loss(network: torch.nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Mean squared error of the velocity that the predicted clean tubelets imply."""
+    clean = network(batch.noisy, batch.sigma, batch.features, batch.target_idx, batch.source)
+    guess = velocity(batch.noisy, clean.float(), batch.sigma)
+    return (guess - (batch.noise - batch.clean)).square().mean()
+
+
+def train_step(
+    run: Run,
+    wrapped: torch.nn.Module,
+    batch: Batch,
+    config: TrainConfig,
+    accelerator: Accelerator,
+) -> dict[str, float]:
+    """One optimizer step and one step of the moving average; returns loss, norm and rate."""
+    lr = warmup_cosine(
+        run.step,
+        config.steps,
+        warmup=config.warmup,
+        start=config.lr / 10,
+        peak=config.lr,
+        end=config.lr / 100,
+    )
+    for group in run.optimizer.param_groups:
+        group["lr"] = lr
+    with accelerator.autocast():
+        loss = velocity_loss(wrapped, batch)
+    accelerator.backward(loss)
+    norm = accelerator.clip_grad_norm_(run.network.parameters(), 1.0)
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    run.average.step(run.network.parameters())
+    run.step += 1
+    mean_loss = accelerator.reduce(loss.detach(), "mean").item()
+    return {"loss": mean_loss, "grad_norm": float(norm), "lr": lr}
+
+
+def train(config: TrainConfig) -> Path:
+    """Trains a decoder, with progress, metrics and checkpoints; returns its folder.
+
+    Raises:
+        InputError: the model, the data or the run to resume is not there.
+    """
+    accelerator = Accelerator(mixed_precision=config.precision)
+    model = vjepa.load(config.model, device=accelerator.device)
+    source = open_source(config.data, model.config, levels=config.levels, device=accelerator.device)
+    run = start(config, model)
+    folder = RunFolder(config.out)
+    state = folder.begin(resume=config.resume)
+    if state:
+        restore(run, state, str(folder.last))
+    run.average.to(accelerator.device)
+    wrapped, run.optimizer = accelerator.prepare(run.network, run.optimizer)
+    for metrics in _steps(run, wrapped, source, model, config, accelerator, folder):
+        if accelerator.is_main_process:
+            folder.log(metrics)
+    if accelerator.is_main_process:
+        export(run, config.out / "decoder")
+    return config.out / "decoder"
+
+
+def _steps(
+    run: Run,
+    wrapped: torch.nn.Module,
+    source: Source,
+    model: VJEPA,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    folder: RunFolder,
+) -> Iterator[dict[str, float]]:
+    """Trains to the end; yields metrics every `log_every` steps."""
+    clock, first = time.monotonic(), run.step
+    main = accelerator.is_main_process
+    bar = tqdm(initial=run.step, total=config.steps, unit="step", disable=not main)
+    while run.step < config.steps:
+        batch = draw_batch(source, model, config, run.step, accelerator)
+        metrics = train_step(run, wrapped, batch, config, accelerator)
+        bar.update()
+        bar.set_postfix(loss=f"{metrics['loss']:.3f}")
+        if run.step % config.log_every == 0 or run.step == config.steps:
+            speed = (run.step - first) * config.batch_size / (time.monotonic() - clock)
+            yield {"step": run.step, **metrics, "clips_per_second": speed}
+        if run.step % config.save_every == 0 and main:
+            folder.save(run.state())
+
+
+def export(run: Run, folder: Path) -> None:
+    """Writes the averaged weights as a pipeline folder, in float16."""
+    run.average.copy_to(run.network.parameters())
+    make_pipeline(run.network.to(torch.float16)).save_pretrained(folder)

@@ -1,0 +1,102 @@
+"""The app in a real browser: a server of its own, and words for what a visitor does."""
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Page
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 120_000  # ms; a machine that trains beside the tests is slow
+
+
+@contextmanager
+def serving(log: Path, script: Path = ROOT / "app" / "main.py") -> Iterator[str]:
+    """Runs the app, or another script, on a free port until the block ends; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    options = {"port": port, "address": "127.0.0.1", "headless": "true", "fileWatcherType": "none"}
+    command += [f"--server.{name}={value}" for name, value in options.items()]
+    with log.open("w") as out, subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out) as app:
+        try:
+            yield _wait_until_up(f"http://127.0.0.1:{port}")
+        finally:
+            app.terminate()
+
+
+def _wait_until_up(address: str) -> str:
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
+                return address
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TimeoutError(f"The app did not come up at {address}.")
+
+
+def open_page(page: Page, address: str) -> None:
+    """Goes there and waits for the first decoded frames."""
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    wait_for_answer(page)
+
+
+def wait_for_answer(page: Page) -> None:
+    """Until the panels show the answer to the painter's mask."""
+    page.wait_for_selector('.panels[data-answer="shown"]')
+
+
+def drag(page: Page, selector: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Presses, moves and releases the mouse; (x, y) in shares of the element's size."""
+    box = page.locator(selector).bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    page.mouse.move(*points[1], steps=6)
+    page.mouse.up()
+
+
+def paint(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
+    """Drags over the clip from one (row, column) to another."""
+    t, h, w = grid(page)
+    points = [((column + 0.5) / w, (row + 0.5) / h) for row, column in (start, end)]
+    drag(page, ".ink", *points)
+
+
+def grid(page: Page) -> tuple[int, int, int]:
+    """Tokens along time, height and width."""
+    return tuple(page.evaluate("vjepaStage.grid"))
+
+
+def mask(page: Page) -> np.ndarray:
+    """What is hidden in the browser: bool (t, h, w)."""
+    return np.array(page.evaluate("Array.from(vjepaStage.mask)"), bool).reshape(grid(page))
+
+
+def show(page: Page, frame: int) -> None:
+    """Stops the clip at a frame."""
+    page.evaluate("frame => { vjepaStage.play(false); vjepaStage.seek(frame); }", frame)
+
+
+def pixels(page: Page, canvas: str) -> np.ndarray:
+    """RGBA of a canvas as it is on screen, before the browser scales it."""
+    values = page.locator(canvas).evaluate(
+        "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
+    )
+    side = round((len(values) / 4) ** 0.5)
+    return np.array(values, np.uint8).reshape(side, side, 4)
+
+
+def panel(page: Page, name: str) -> np.ndarray:
+    """RGBA of a panel: "sample-0" .., "original", "masked", "ceiling", "error"."""
+    return pixels(page, f'[data-panel="{name}"] canvas')

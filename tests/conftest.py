@@ -1,0 +1,74 @@
+"""What every test shares: shape checks switched on, few threads, small videos, one browser."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # before torch: tests are small, machines may be too
+
+from jaxtyping import install_import_hook
+
+# Before anything of ours is imported: jaxtyping annotations are checked on every call in tests.
+install_import_hook(["vjepa", "decoder"], "typechecker.check")
+
+import shutil
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = Path(__file__).parent / "golden"
+SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Folder of files with known outputs of the official code."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def cup_clip() -> Path:
+    """The real clip that no model was trained on."""
+    return ROOT / "assets" / "clips" / "cup_tilt_zoom.mp4"
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """Writes RGB frames (T, H, W, 3) with exact time stamps; returns the path."""
+
+    def make(frames: np.ndarray, fps: float = 30, name: str = "video.mp4", pts=None) -> Path:
+        path = tmp_path / name
+        write_video(path, frames, fps, pts)
+        return path
+
+    return make
+
+
+def write_video(path: Path, frames: np.ndarray, fps: float, pts: list[int] | None = None) -> None:
+    """H.264 with B-frames and several key frames; `pts` counts in frame periods."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "10", "g": "20", "bf": "2"}
+        for i, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = i if pts is None else pts[i]
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="module")  # not session: its event loop would stay open around other tests
+def browser() -> Iterator[Browser]:
+    """Headless Chromium or Chrome: the system's, else the one Playwright installed."""
+    path = next(filter(None, map(shutil.which, SYSTEM_BROWSERS)), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox"] if path else []
+        )
+        yield browser
+        browser.close()

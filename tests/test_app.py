@@ -1,0 +1,252 @@
+"""The page without a browser: what it shows, what it says to bad input, what a link restores."""
+
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import answers, mask_bits, permalink, session
+from app.sources import Source, Upload, load_clip
+from vjepa.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+GRID = session.config().grid
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The demo model, loaded once for all pages of this process."""
+    session.model_room().open().result()
+
+
+@pytest.fixture
+def page():
+    return AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
+
+
+def numbers(page: AppTest) -> str:
+    return next(m.value for m in page.markdown if "hidden" in m.value or ":material/" in m.value)
+
+
+def paint(page: AppTest, mask: np.ndarray, **changes) -> AppTest:
+    """Runs the page as after a stroke in the browser."""
+    state = page.session_state["visitor"]
+    stroke = {"clip": state.source.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
+    page.session_state["painter"] = {"mask": stroke | changes}
+    return page.run()
+
+
+def block(rows: slice) -> np.ndarray:
+    mask = np.zeros(GRID, bool)
+    mask[:, rows] = True
+    return mask
+
+
+def test_first_paint_loads_no_torch():
+    script = (
+        "import sys; from streamlit.testing.v1 import AppTest;"
+        "page = AppTest.from_file('app/main.py', default_timeout=60).run();"
+        "assert not page.exception, page.exception;"
+        "assert any('tokens predicted' in m.value for m in page.markdown), page.markdown;"
+        "assert 'torch' not in sys.modules and 'decoder' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=120)
+
+
+def test_stroke_is_answered(page, model):
+    page.run()
+    mask = block(slice(0, 2))
+    paint(page, mask)
+    assert f"**{mask.sum()}** tokens predicted" in numbers(page)
+    assert (page.session_state["visitor"].mask == mask).all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "sentence"),
+    [(block(slice(0, 0)), "The mask is empty"), (block(slice(None)), "hides the whole clip")],
+)
+def test_empty_and_full_masks_get_a_sentence(page, model, mask, sentence):
+    page.run()
+    assert sentence in numbers(paint(page, mask))
+    assert not page.exception
+    assert "tokens predicted" in numbers(paint(page, block(slice(3, 5))))
+
+
+def test_mask_of_another_grid_gets_a_sentence(page, model):
+    page.run()
+    paint(page, block(slice(0, 1)), bits=mask_bits.to_bits(np.ones((2, 3, 3), bool)))
+    assert "another grid" in page.warning[0].value
+    assert "tokens predicted" in numbers(page)
+
+
+@pytest.mark.parametrize("late", [{"clip": "bundled-tree_hand"}, {"rev": -1}])
+def test_late_stroke_is_ignored(page, model, late):
+    before = page.run().session_state["visitor"].mask
+    paint(page, block(slice(0, 1)), **late)
+    assert (page.session_state["visitor"].mask == before).all()
+
+
+def test_presets_replace_the_mask(page, model):
+    page.run()
+    for name, hidden in {"future": 0.5, "tube": 0.49, "random": 0.5}.items():
+        rev = page.session_state["visitor"].rev
+        page.button(key=f"preset_{name}").click().run()
+        assert not page.exception
+        state = page.session_state["visitor"]
+        assert state.rev == rev + 1
+        assert state.mask.mean() == pytest.approx(hidden, abs=0.01)
+        assert f"**{state.mask.sum()}** tokens predicted" in numbers(page)
+
+
+def test_stroke_after_a_preset_wins_and_one_before_it_does_not(page, model):
+    page.run()
+    paint(page, block(slice(0, 1)))
+    page.button(key="preset_future").click().run()
+    assert page.session_state["visitor"].mask.mean() == 0.5
+    paint(page, block(slice(0, 1)))
+    assert page.session_state["visitor"].mask.mean() == pytest.approx(1 / GRID[1])
+
+
+def test_new_seeds_and_steps_ask_again(page, model):
+    page.run()
+    page.button(key="reroll").click().run()
+    page.segmented_control(key="steps").set_value(1).run()
+    state = page.session_state["visitor"]
+    assert state.seeds == (4, 5, 6, 7)
+    assert state.steps == 1
+    assert "tokens predicted" in numbers(page)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("notes.mp4", b"these are notes, no video"),
+        ("empty.mp4", b""),
+        ("torn.png", b"\x89PNG\r\n\x1a\n torn"),
+    ],
+)
+def test_bad_upload_gets_a_sentence_and_keeps_the_clip(page, model, name, data):
+    page.run()
+    page.file_uploader(key="uploader").set_value((name, data, "video/mp4")).run()
+    assert page.warning[0].value.startswith(name)
+    assert "choose" in page.warning[0].value
+    assert not page.exception
+    assert page.session_state["visitor"].source == Source()
+    assert "tokens predicted" in numbers(page)
+    assert not paint(page, block(slice(3, 5))).exception
+
+
+def test_upload_becomes_the_clip(page, model, make_video):
+    moving = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 48, 64, 3), np.uint8)
+    data = make_video(moving * 10, name="mine.mp4").read_bytes()
+    page.run()
+    page.file_uploader(key="uploader").set_value(("mine.mp4", data, "video/mp4")).run()
+    assert not page.warning
+    assert page.session_state["visitor"].source.kind == "upload"
+    assert "tokens predicted" in numbers(page)
+
+
+def test_one_frame_is_a_still_clip_with_a_note(page, model, make_video):
+    data = make_video(np.full((1, 48, 64, 3), 90, np.uint8), name="one.mp4").read_bytes()
+    page.run()
+    page.file_uploader(key="uploader").set_value(("one.mp4", data, "video/mp4")).run()
+    assert "does not move" in page.info[0].value
+    assert "tokens predicted" in numbers(page)
+
+
+def test_world_clips_are_drawn(page, model):
+    page.query_params["clip"] = "world-7"
+    page.run()
+    assert not page.warning
+    assert page.session_state["visitor"].source == Source("world", "7")
+    assert "tokens predicted" in numbers(page)
+
+
+def test_link_restores_the_page(page, model):
+    page.run()
+    mask = block(slice(1, 3))
+    paint(page, mask)
+    page.button(key="reroll").click().run()
+    shown = parse_qs(urlsplit(page.code[0].value).query)
+    other = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
+    other.query_params.update({name: values[0] for name, values in shown.items()})
+    other.run()
+    state = other.session_state["visitor"]
+    assert (state.mask == mask).all()
+    assert (state.source, state.seeds) == (Source(), (4, 5, 6, 7))
+    assert numbers(other) == numbers(page)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"clip": "bundled-nothing"},
+        {"clip": "elsewhere"},
+        {"clip": "world-x"},
+        {"clip": "upload-0123456789ab"},
+        {"clip": "bundled-cup_tilt_zoom", "start": "soon"},
+        {"clip": "bundled-cup_tilt_zoom", "start": "9999"},
+        {"clip": "bundled-cup_tilt_zoom", "fps": "0"},
+        {"mask": "8x7x7.torn"},
+        {"mask": "2x3x3.eJz7DwABAQEA"},
+        {"seed": "-1"},
+        {"steps": "5"},
+    ],
+)
+def test_broken_link_gets_one_sentence(page, model, query):
+    page.query_params.update(query)
+    page.run()
+    assert not page.exception
+    assert len(page.warning) == 1
+    assert page.warning[0].value.endswith(".")
+    assert "tokens predicted" in numbers(page)
+
+
+def test_masks_survive_both_ways_of_writing():
+    mask = np.random.default_rng(0).random(GRID) < 0.4
+    assert (mask_bits.from_bits(mask_bits.to_bits(mask), GRID) == mask).all()
+    assert (mask_bits.from_link(mask_bits.to_link(mask), GRID) == mask).all()
+
+
+def test_query_of_a_fresh_visit_restores_it():
+    state = session.start_state()
+    other = session.start_state()
+    other.send_mask(~state.mask)
+    permalink.read_query(permalink.to_query(state), other)
+    assert (other.mask == state.mask).all()
+
+
+def test_uploads_leave_no_file_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    upload = Upload("../../notes.mp4", b"no video at all")
+    with pytest.raises(InputError):
+        load_clip(upload.source, session.config(), upload)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pasting_leaves_visible_pixels_alone():
+    clip = load_clip(Source(), session.config())
+    first = session.first_view()
+    hidden = answers.hidden_pixels(first.mask, clip.frames.shape)[..., 0]
+    pasted = answers.pasted(first.samples[0], first.mask, clip)
+    assert (pasted[~hidden] == clip.frames[~hidden]).all()
+    assert (pasted[hidden] != clip.frames[hidden]).any()
+
+
+def test_saved_answer_comes_back(tmp_path):
+    first = session.first_view()
+    answers.save(first, tmp_path)
+    again = answers.load(tmp_path)
+    assert again.samples == first.samples
+    assert again.summary() == first.summary()
+
+
+def test_shipped_answer_is_the_models(model):
+    """After training another demo model: `python -m app.make_first_view`."""
+    first = session.first_view()
+    fresh = session.model_room().answer(first.question, load_clip(Source(), session.config()))
+    np.testing.assert_allclose(fresh.error, first.error, atol=0.02)

@@ -1,0 +1,180 @@
+"""What only a browser shows: painting with the mouse, panels in step, keys, links."""
+
+import numpy as np
+import pytest
+from browser import (
+    drag,
+    grid,
+    mask,
+    open_page,
+    paint,
+    panel,
+    pixels,
+    serving,
+    show,
+    wait_for_answer,
+)
+
+from app.mask_bits import to_link
+from vjepa.data.clips import read_frames
+
+DECODED = ("sample-0", "sample-1", "sample-2", "sample-3", "ceiling")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser, address):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    open_page(page, address)
+    yield page
+    page.close()
+    assert not errors
+
+
+def wait_for_link(page, hidden):
+    """Until the page's address says what is hidden."""
+    word = to_link(hidden)
+    page.wait_for_function("word => location.search.includes(word)", arg=word)
+
+
+def hidden_pixels(hidden, frame, size, frames):
+    """The mask at one frame, at the resolution of the pixels."""
+    t, h, w = hidden.shape
+    return hidden[frame * t // frames].repeat(size // h, 0).repeat(size // w, 1)
+
+
+def test_painting_decodes_new_frames_and_leaves_the_rest_of_the_input(page, cup_clip):
+    show(page, 5)
+    before = {name: panel(page, name) for name in DECODED}
+    paint(page, (0, 1), (0, 4))
+    page.wait_for_selector('.panels[data-answer="awaited"]')
+    wait_for_answer(page)
+
+    hidden = mask(page)
+    assert hidden[:, 0, 1:5].all()
+    assert not hidden[:, 0, [0, 5, 6]].any()
+    size = len(before["ceiling"])
+    frames = read_frames(cup_clip, size, page.evaluate("vjepaStage.clip.frames"))
+    for index in (5, 0, 15):
+        show(page, index)
+        inside = hidden_pixels(hidden, index, size, len(frames))
+        for name in DECODED:
+            shown = panel(page, name)
+            assert (shown[..., 3] == 255).all()
+            np.testing.assert_array_equal(shown[~inside, :3], frames[index][~inside])
+            assert (shown[inside, :3] != frames[index][inside]).mean() > 0.5
+    show(page, 5)
+    painted = np.s_[: size // grid(page)[1], 2 * size // 7 : 4 * size // 7]
+    for name in DECODED:
+        assert (panel(page, name)[painted] != before[name][painted]).any()
+    assert (panel(page, "sample-0")[painted] != panel(page, "sample-1")[painted]).any()
+
+
+def test_the_model_is_shown_only_what_it_sees(page, cup_clip):
+    show(page, 3)
+    masked = panel(page, "masked")
+    inside = hidden_pixels(mask(page), 3, len(masked), 16)
+    assert (masked[inside, 3] == 0).all()
+    np.testing.assert_array_equal(masked[~inside, :3], read_frames(cup_clip, 112, 16)[3][~inside])
+
+
+def test_panels_play_in_step_with_the_painter(page):
+    read = """() => ['.film', '[data-panel="original"] canvas'].map(find).map((canvas) =>
+        canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.join())"""
+    pierce = """const find = (selector) => [...document.querySelectorAll('*')]
+        .map((host) => host.shadowRoot?.querySelector(selector)).find(Boolean);"""
+    seen = set()
+    for _ in range(4):
+        painter, original = page.evaluate(f"() => {{ {pierce} return ({read})(); }}")
+        assert painter == original
+        seen.add(painter)
+        page.wait_for_timeout(300)
+    assert len(seen) > 1
+
+
+def test_strokes_go_to_the_chosen_time_steps_and_history_works(page):
+    page.locator('[data-act="clear"]').click()
+    assert not mask(page).any()
+    t, h, w = grid(page)
+    drag(page, ".strip", (1.5 / t, 0.5), (3.5 / t, 0.5))
+    page.locator('[data-tool="rectangle"]').click()
+    paint(page, (1, 1), (2, 3))
+    block = np.zeros((t, h, w), bool)
+    block[1:4, 1:3, 1:4] = True
+    assert (mask(page) == block).all()
+
+    page.keyboard.press("e")
+    paint(page, (1, 1), (1, 3))
+    erased = block.copy()
+    erased[1:4, 1, 1:4] = False
+    assert (mask(page) == erased).all()
+
+    page.keyboard.press("z")
+    assert (mask(page) == block).all()
+    page.keyboard.press("y")
+    assert (mask(page) == erased).all()
+    page.keyboard.press("i")
+    assert (mask(page) == ~erased).all()
+    page.keyboard.press("Control+z")
+    wait_for_link(page, erased)
+
+
+def test_a_preset_reaches_the_painter_and_can_be_undone(page):
+    before = mask(page)
+    page.get_by_role("button", name="future").click()
+    page.wait_for_function("() => vjepaStage.mask.slice(-49).every(Boolean)")
+    wait_for_answer(page)
+    assert mask(page).mean() == 0.5
+    page.locator(".ink").focus()
+    page.keyboard.press("z")
+    assert (mask(page) == before).all()
+    wait_for_answer(page)
+
+
+def test_keys_do_not_reach_streamlit(browser, address):
+    page = browser.new_page()
+    sent = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
+    open_page(page, address)
+    page.wait_for_timeout(1500)
+    page.locator(".ink").focus()
+    sent.clear()
+    page.keyboard.press("c")
+    page.keyboard.press("r")
+    page.wait_for_timeout(1000)
+    assert page.locator('[data-tool="rectangle"]').get_attribute("aria-pressed") == "true"
+    assert not sent
+    assert not page.get_by_role("dialog").count()
+
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("r")  # outside the painter it is Streamlit's: runs the page again
+    page.wait_for_timeout(1000)
+    assert sent
+    page.close()
+
+
+def test_link_opens_the_same_mask(page, browser):
+    paint(page, (6, 0), (6, 6))
+    painted = mask(page)
+    wait_for_link(page, painted)
+    other = browser.new_page()
+    open_page(other, page.url)
+    assert (mask(other) == painted).all()
+    other.close()
+
+
+def test_another_clip_keeps_the_mask(page):
+    painted = mask(page)
+    page.locator('[data-clip="tree_hand"]').click()
+    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-tree_hand'")
+    wait_for_answer(page)
+    show(page, 0)
+    assert (mask(page) == painted).all()
+    np.testing.assert_array_equal(panel(page, "original"), pixels(page, ".film"))

@@ -1,0 +1,269 @@
+"""The decoder: it sees the hidden tokens alone, samples repeat, training resumes, A beats D."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from decoder.evaluate import evaluate, interval
+from decoder.explorer import Explorer
+from decoder.network import SOURCES, TokenDecoder
+from decoder.pipeline import PredictionDecoderPipeline, make_pipeline, velocity
+from decoder.pixels import paste, to_tubelets
+from decoder.train import TrainConfig, train
+from vjepa import checkpoint, masks
+from vjepa.config import ModelConfig
+from vjepa.errors import InputError
+from vjepa.grid import pixel_mask, split
+from vjepa.model import VJEPA
+
+CONFIG = ModelConfig(
+    image_size=48,
+    num_frames=4,
+    patch_size=12,
+    embed_dim=24,
+    depth=1,
+    num_heads=2,
+    predictor_embed_dim=12,
+    predictor_depth=1,
+    predictor_num_heads=2,
+    patch_init_std=0.06,
+)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = VJEPA(CONFIG)
+    folder = tmp_path_factory.mktemp("bundle") / "model"
+    checkpoint.save(model, folder, torch.float32)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = TokenDecoder(
+            grid=CONFIG.grid,
+            tubelet_dim=CONFIG.tubelet_dim,
+            feature_dim=CONFIG.embed_dim,
+            width=32,
+            depth=2,
+            num_heads=2,
+        )
+        torch.nn.init.normal_(network.pixels_out.weight, std=0.1)
+    return network
+
+
+@pytest.fixture(scope="module")
+def explorer(model_folder, network):
+    make_pipeline(network).save_pretrained(model_folder.parent / "decoder")
+    return Explorer.load(model_folder.parent, device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture
+def frames():
+    return torch.randint(0, 256, (4, 48, 48, 3), dtype=torch.uint8, generator=generator()).numpy()
+
+
+@pytest.fixture
+def mask():
+    return masks.box(CONFIG.grid, (0, 2), (1, 3), (0, 2))
+
+
+def test_paste_keeps_visible_pixels_and_inverts_to_tubelets(frames, mask):
+    clip = torch.from_numpy(frames)
+    other = 255 - clip
+    tubelets = to_tubelets(other[None], split(mask)[1], CONFIG)
+    pasted = paste(clip, tubelets, mask, CONFIG)[0]
+    hidden = pixel_mask(mask, CONFIG)
+    assert torch.equal(pasted[~hidden], clip[~hidden])
+    assert torch.equal(pasted[hidden], other[hidden])
+
+
+def test_the_velocity_of_the_truth_leads_back_to_it():
+    clean, noise = torch.randn(2, 3, 5, 8).unbind(0)
+    sigma = torch.tensor([0.2, 0.7, 1.0])
+    noisy = (1 - sigma[:, None, None]) * clean + sigma[:, None, None] * noise
+    torch.testing.assert_close(velocity(noisy, clean, sigma), noise - clean)
+
+
+def test_a_perfect_network_is_sampled_to_its_answer():
+    clean = torch.rand(2, 6, CONFIG.tubelet_dim, generator=generator()) * 2 - 1
+
+    class Perfect(TokenDecoder):
+        def forward(self, *_):
+            return clean
+
+    perfect = Perfect(CONFIG.grid, CONFIG.tubelet_dim, CONFIG.embed_dim, 32, 1, 2)
+    idx = torch.arange(6).expand(2, -1)
+    for steps in (1, 4, 32):
+        sampled = make_pipeline(perfect)(
+            torch.zeros(2, 6, CONFIG.embed_dim),
+            idx,
+            ["predicted"] * 2,
+            [generator(), generator(1)],
+            num_inference_steps=steps,
+        )
+        torch.testing.assert_close(sampled, clean, atol=1e-4, rtol=0)
+
+
+def test_the_null_condition_ignores_features_and_the_others_do_not(network):
+    noisy = torch.randn(2, 5, CONFIG.tubelet_dim, generator=generator())
+    sigma, idx = torch.tensor([0.5, 0.9]), torch.arange(5).expand(2, -1)
+    a, b = torch.randn(2, 2, 5, CONFIG.embed_dim, generator=generator()).unbind(0)
+
+    def out(features, source):
+        return network(noisy, sigma, features, idx, torch.full((2,), SOURCES[source]))
+
+    assert torch.equal(out(a, "null"), out(b, "null"))
+    for source in ("target", "predicted"):
+        assert not torch.allclose(out(a, source), out(b, source))
+
+
+def test_the_same_seed_gives_the_same_sample_after_loading(explorer, model_folder, frames, mask):
+    explorer.set_clip(frames)
+    first = explorer.predict(mask, seeds=(3, 4), steps=2)
+    again = Explorer.load(model_folder.parent, device="cpu", dtype=torch.float32)
+    again.set_clip(frames)
+    second = again.predict(mask, seeds=(3, 4), steps=2)
+    np.testing.assert_array_equal(first.frames, second.frames)
+    assert (first.frames[0] != first.frames[1]).any()
+
+
+def test_visible_pixels_are_the_clip_s_own(explorer, frames, mask):
+    explorer.set_clip(frames)
+    result = explorer.predict(mask)
+    hidden = pixel_mask(mask, CONFIG).numpy()
+    assert result.frames.shape == (4, *frames.shape)
+    np.testing.assert_array_equal(
+        result.frames[:, ~hidden], np.broadcast_to(frames[~hidden], (4, *frames[~hidden].shape))
+    )
+    np.testing.assert_array_equal(np.isnan(result.error), ~mask.numpy())
+    assert result.predictions.shape == (int(mask.sum()), CONFIG.embed_dim)
+    assert set(result.timings) == {"context", "predict", "decode"}
+
+
+def test_what_is_hidden_cannot_change_the_samples(explorer, frames, mask):
+    hidden = pixel_mask(mask, CONFIG).numpy()[..., None]
+    explorer.set_clip(frames)
+    first = explorer.predict(mask).frames
+    explorer.set_clip(np.where(hidden, 255 - frames, frames))
+    second = explorer.predict(mask)
+    np.testing.assert_array_equal(first, second.frames)
+    assert (second.ceiling != explorer.frames).any()
+
+
+def test_noise_of_a_token_stays_while_the_mask_grows(explorer):
+    small = explorer.pipeline.noise(torch.tensor([[4, 7]]), [generator(5)])
+    large = explorer.pipeline.noise(torch.tensor([[2, 4, 7, 9]]), [generator(5)])
+    assert torch.equal(small[0], large[0, [1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda e: e.predict(np.zeros((2, 4, 4), bool)), "empty"),
+        (lambda e: e.predict(np.ones((2, 4, 4), bool)), "whole clip"),
+        (lambda e: e.predict(np.ones((2, 3, 4), bool)), "grid"),
+        (lambda e: e.predict(np.eye(4, dtype=bool)[None].repeat(2, 0), steps=0), "step"),
+        (lambda e: e.set_clip(np.zeros((4, 9, 9, 3), np.uint8)), "read_frames"),
+    ],
+)
+def test_bad_input_gets_one_sentence(explorer, frames, call, says):
+    explorer.set_clip(frames)
+    with pytest.raises(InputError, match=says) as caught:
+        call(explorer)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_clip_and_no_decoder(explorer, tmp_path):
+    with pytest.raises(InputError, match="set_clip"):
+        Explorer(explorer.model, explorer.pipeline).predict(np.eye(4, dtype=bool)[None])
+    with pytest.raises(InputError, match="decoder train"):
+        Explorer.load(tmp_path)
+
+
+def test_a_decoder_of_another_model_is_refused(explorer, tmp_path):
+    other = replace(CONFIG, embed_dim=32, num_heads=2)
+    checkpoint.save(VJEPA(other), tmp_path / "model")
+    explorer.pipeline.save_pretrained(tmp_path / "decoder")
+    with pytest.raises(InputError, match="belongs to a model"):
+        Explorer.load(tmp_path)
+
+
+@pytest.fixture
+def train_config(model_folder, tmp_path):
+    return TrainConfig(
+        out=tmp_path / "run",
+        model=str(model_folder),
+        levels=(0,),
+        width=32,
+        depth=1,
+        num_heads=2,
+        steps=6,
+        batch_size=4,
+        warmup=2,
+        precision="no",
+        save_every=3,
+        log_every=1,
+    )
+
+
+def rows(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{**json.loads(line), "clips_per_second": None} for line in lines]
+
+
+def test_a_resumed_run_follows_the_same_trajectory(train_config, tmp_path, monkeypatch):
+    import decoder.train as training
+
+    train(train_config)
+    draw = training.draw_batch
+
+    def draw_or_stop(source, model, config, step, accelerator):
+        if step == 4 and not config.resume:
+            raise KeyboardInterrupt
+        return draw(source, model, config, step, accelerator)
+
+    monkeypatch.setattr(training, "draw_batch", draw_or_stop)
+    broken = replace(train_config, out=tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        train(broken)
+    train(replace(broken, resume=True))
+    assert rows(broken.out) == rows(train_config.out)
+    pipelines = [
+        PredictionDecoderPipeline.from_pretrained(config.out / "decoder")
+        for config in (broken, train_config)
+    ]
+    weights = [p.network.state_dict() for p in pipelines]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_training_teaches_what_the_features_say(train_config, model_folder):
+    """After a short training, decoding true features beats decoding nothing (A over D)."""
+    longer = replace(train_config, steps=150, batch_size=16, lr=3e-3, log_every=50, save_every=500)
+    folder = train(longer)
+    pipeline = PredictionDecoderPipeline.from_pretrained(folder)
+    explorer = Explorer(checkpoint.load(model_folder, device="cpu", dtype=torch.float32), pipeline)
+    table = evaluate(explorer, "world", 16, levels=(0,), seed=0, steps=2)
+    assert table["psnr"]["target"] > table["psnr"]["null"] + 0.5
+    assert table["psnr"]["predicted"] > table["psnr"]["shuffled"]
+    assert table["clips"] == 16
+    assert set(table["psnr_by_steps"]) == {"1", "4", "32"}
+    assert -1 <= table["spread_error_spearman"] <= 1
+
+
+def test_intervals():
+    assert interval(np.array([1.0, 1.0, 1.0])) == {"mean": 1.0, "ci95": [1.0, 1.0]}
+    found = interval(np.random.default_rng(0).normal(2, 1, 400))
+    assert found["ci95"][0] < 2 < found["ci95"][1]
+    assert found["ci95"][1] - found["ci95"][0] == pytest.approx(2 * 1.96 / 20, rel=0.1)

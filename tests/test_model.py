@@ -1,0 +1,163 @@
+"""The method's algebra: what is hidden stays hidden, what is frozen stays frozen."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vjepa import masks
+from vjepa.config import ModelConfig
+from vjepa.errors import InputError
+from vjepa.grid import patchify, pixel_mask, split, unpatchify
+from vjepa.layers import attend, position_table
+from vjepa.model import VJEPA, MaskBatch, normalize_features
+
+CONFIG = ModelConfig(
+    image_size=32,
+    num_frames=8,
+    patch_size=8,
+    embed_dim=24,
+    depth=2,
+    num_heads=2,
+    predictor_embed_dim=12,
+    predictor_depth=2,
+    predictor_num_heads=2,
+)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return VJEPA(CONFIG)
+
+
+@pytest.fixture
+def clips():
+    return torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def mask():
+    return masks.random(CONFIG.grid, 0.5, generator=torch.Generator().manual_seed(2))
+
+
+def both(mask):
+    return tuple(idx.expand(2, -1) for idx in split(mask))
+
+
+def test_patchify_is_the_convolution(model, clips):
+    convolved = model.encoder.patch_embed(clips).flatten(2).transpose(1, 2)
+    weight, bias = model.encoder.patch_embed.weight.flatten(1), model.encoder.patch_embed.bias
+    torch.testing.assert_close(F.linear(patchify(clips, CONFIG), weight, bias), convolved)
+
+
+def test_unpatchify_inverts_patchify(clips):
+    assert torch.equal(unpatchify(patchify(clips, CONFIG), CONFIG), clips)
+
+
+def test_hidden_pixels_cannot_reach_the_context(model, clips, mask):
+    context_idx, _ = both(mask)
+    hidden = pixel_mask(mask, CONFIG)
+    changed = torch.where(hidden, torch.randn(clips.shape), clips)
+    assert torch.equal(
+        model.encode_context(clips, context_idx), model.encode_context(changed, context_idx)
+    )
+    assert not torch.equal(model.encode(clips), model.encode(changed))
+
+
+def test_visible_pixels_do_reach_the_predictions(model, clips, mask):
+    context_idx, target_idx = both(mask)
+
+    def predictions(pixels):
+        context = model.encode_context(pixels, context_idx)
+        return model.predict(context, context_idx, target_idx)
+
+    changed = torch.where(pixel_mask(mask, CONFIG), clips, clips + 1)
+    assert not torch.allclose(predictions(clips), predictions(changed))
+
+
+def test_no_gradient_reaches_the_target_encoder(model, clips, mask):
+    context_idx, target_idx = both(mask)
+    model.loss(clips, [MaskBatch(context_idx, target_idx, "long")]).mean().backward()
+    assert all(p.grad is None for p in model.target_encoder.parameters())
+    assert all(p.grad is not None for p in model.encoder.parameters())
+
+
+def test_the_target_is_a_moving_average(model):
+    before = copy.deepcopy(model.target_encoder)
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    model.update_target(0.9)
+    for new, old, online in zip(
+        model.target_encoder.parameters(),
+        before.parameters(),
+        model.encoder.parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(new, 0.9 * old + 0.1 * online)
+
+
+def test_the_objective_is_l1_on_normed_targets(model, clips, mask):
+    context_idx, target_idx = both(mask)
+    loss = model.loss(clips, [MaskBatch(context_idx, target_idx, "short")])
+    context = model.encode_context(clips, context_idx)
+    predictions = model.predict(context, context_idx, target_idx, "short")
+    targets = model.targets(clips, target_idx)
+    assert targets.mean(-1).abs().max() < 1e-5
+    torch.testing.assert_close(loss[0], (predictions - targets).abs().mean())
+
+
+def test_mask_tokens_differ_by_type(model, clips, mask):
+    context_idx, target_idx = both(mask)
+    with torch.no_grad():
+        model.predictor.mask_tokens[1].normal_()
+    context = model.encode_context(clips, context_idx)
+    short, long = (model.predict(context, context_idx, target_idx, k) for k in ("short", "long"))
+    assert not torch.allclose(short, long)
+    with pytest.raises(InputError, match="mask token"):
+        model.predict(context, context_idx, target_idx, "medium")
+
+
+def test_order_of_the_context_does_not_matter(model, clips, mask):
+    context_idx, target_idx = both(mask)
+    shuffled = context_idx[:, torch.randperm(context_idx.shape[1])]
+    predictions = [
+        model.predict(model.encode_context(clips, idx), idx, target_idx)
+        for idx in (context_idx, shuffled)
+    ]
+    torch.testing.assert_close(*predictions, atol=1e-5, rtol=1e-4)
+
+
+def test_plain_attention_equals_the_fused_one():
+    q, k, v = torch.randn(3, 2, 3, 20, 16).unbind(0)
+    fused = F.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attend(q, k, v), fused)
+    low = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    torch.testing.assert_close(low.float(), fused, atol=0.05, rtol=0.05)
+
+
+def test_positions_are_unique_and_bounded():
+    table = position_table((8, 14, 14), 1024)
+    assert table.shape == (1568, 1024) and table.abs().max() <= 1
+    assert len(torch.unique(table, dim=0)) == 1568
+
+
+def test_a_clip_of_another_size_is_refused(model):
+    with pytest.raises(InputError, match="read_clip"):
+        model.encode(torch.zeros(1, 3, 8, 16, 16))
+
+
+def test_normalize_features_has_no_parameters():
+    features = torch.randn(2, 5, 24) * 3 + 1
+    normed = normalize_features(features)
+    torch.testing.assert_close(normed.std(-1, unbiased=False), torch.ones(2, 5), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"patch_size": 7}, {"num_heads": 5}, {"depth": 0}, {"image_size": "big"}]
+)
+def test_an_impossible_shape_is_refused(fields):
+    with pytest.raises(InputError):
+        ModelConfig.from_dict(CONFIG.to_dict() | fields)

@@ -1,0 +1,156 @@
+"""Pretraining: it learns, it resumes to the same trajectory, it says when features collapse."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import vjepa
+from vjepa import config as configs
+from vjepa.analysis.collapse import effective_rank, feature_spread
+from vjepa.augment import random_resized_crop
+from vjepa.data.sources import StoredClips, open_source, store
+from vjepa.errors import InputError
+from vjepa.pretrain import PretrainConfig, pretrain
+from vjepa.schedules import cosine, linear, warmup_cosine
+
+TINY = configs.ModelConfig(
+    image_size=48,
+    num_frames=4,
+    patch_size=8,
+    embed_dim=24,
+    depth=1,
+    num_heads=2,
+    predictor_embed_dim=12,
+    predictor_depth=1,
+    predictor_num_heads=2,
+    patch_init_std=0.06,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny_preset(monkeypatch):
+    monkeypatch.setitem(configs.PRESETS, "tiny", TINY)
+
+
+@pytest.fixture
+def run_config(tmp_path):
+    return PretrainConfig(
+        out=tmp_path / "run",
+        preset="tiny",
+        levels=(0,),
+        steps=6,
+        batch_size=4,
+        warmup=2,
+        precision="no",
+        save_every=3,
+        log_every=1,
+    )
+
+
+def metrics(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "clips_per_second"} for row in rows]
+
+
+def test_a_run_writes_metrics_and_a_model_that_loads(run_config):
+    folder = pretrain(run_config)
+    rows = metrics(run_config.out)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(row["spread"] > 0 and row["rank"] > 1 for row in rows)
+    model = vjepa.load(folder, device="cpu", dtype=torch.float32)
+    assert model.config == TINY
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_a_resumed_run_follows_the_same_trajectory(run_config, tmp_path, monkeypatch):
+    pretrain(run_config)
+    broken = replace(run_config, out=tmp_path / "broken")
+
+    def draw_or_stop(source, config, step, accelerator, draw=vjepa.pretrain.draw_batch):
+        if step == 4 and not config.resume:
+            raise KeyboardInterrupt
+        return draw(source, config, step, accelerator)
+
+    monkeypatch.setattr("vjepa.pretrain.draw_batch", draw_or_stop)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(broken)
+    assert len(metrics(broken.out)) == 4
+    pretrain(replace(broken, resume=True))
+    assert metrics(broken.out) == metrics(run_config.out)
+
+
+def test_training_lowers_the_loss(run_config):
+    longer = replace(run_config, steps=40, lr=2e-3, batch_size=8, save_every=100)
+    pretrain(longer)
+    losses = [row["loss"] for row in metrics(longer.out)]
+    assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
+
+
+def test_a_run_is_not_overwritten(run_config):
+    pretrain(run_config)
+    with pytest.raises(InputError, match="--resume"):
+        pretrain(run_config)
+
+
+def test_nothing_to_resume(run_config):
+    with pytest.raises(InputError, match="without --resume"):
+        pretrain(replace(run_config, resume=True))
+
+
+def test_stored_clips_are_the_source_s(tmp_path):
+    source = open_source("world", TINY, levels=(0,), device=torch.device("cpu"))
+    path = tmp_path / "clips.npy"
+    store(source, path, 6, seed=3, chunk=4)
+    clips = np.load(path)
+    drawn = source.sample(4, torch.Generator().manual_seed(3)).numpy()
+    assert clips.shape == (6, 4, 48, 48, 3)
+    np.testing.assert_array_equal(clips[:4], drawn)
+    sample = StoredClips(path, TINY).sample(3, torch.Generator().manual_seed(0)).numpy()
+    assert all(any((clip == stored).all() for stored in clips) for clip in sample)
+
+
+@pytest.mark.parametrize("data", ["nowhere", "bad.npy", "shape.npy", "empty"])
+def test_bad_data_gets_one_sentence(tmp_path, data):
+    (tmp_path / "bad.npy").write_bytes(b"not numpy")
+    np.save(tmp_path / "shape.npy", np.zeros((2, 4, 9, 9, 3), np.uint8))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as caught:
+        open_source(str(tmp_path / data), TINY, levels=(0,), device=torch.device("cpu"))
+    assert "\n" not in str(caught.value)
+
+
+def test_schedules():
+    assert linear(5, 10, 0, 1) == 0.5
+    assert cosine(0, 10, 2, 1) == 2
+    assert cosine(10, 10, 2, 1) == 1
+    shape = {"warmup": 5, "start": 0.1, "peak": 1.0, "end": 0.0}
+    assert warmup_cosine(0, 20, **shape) == pytest.approx(0.1)
+    assert warmup_cosine(5, 20, **shape) == 1.0
+    assert warmup_cosine(20, 20, **shape) == pytest.approx(0.0)
+
+
+def test_collapse_is_seen():
+    generator = torch.Generator().manual_seed(0)
+    alive = torch.randn(8, 20, 16, generator=generator)
+    position_only = torch.randn(1, 20, 16, generator=generator).expand(8, -1, -1)
+    one_direction = torch.randn(8, 20, 1, generator=generator) * torch.ones(16)
+    assert feature_spread(alive) == pytest.approx(1, abs=0.1)
+    assert feature_spread(position_only) == pytest.approx(0, abs=1e-6)
+    assert effective_rank(alive) > 14
+    assert effective_rank(one_direction) < 1.5
+
+
+def test_crops_are_the_same_in_time_and_keep_the_size():
+    still = torch.randint(0, 255, (3, 1, 32, 32, 3), dtype=torch.uint8).expand(-1, 4, -1, -1, -1)
+    cropped = random_resized_crop(still, (0.3, 1), generator=torch.Generator().manual_seed(0))
+    assert cropped.shape == still.shape
+    assert (cropped == cropped[:, :1]).all()
+    assert not torch.equal(cropped, still)
+
+
+def test_an_unknown_preset_is_told_the_known_ones(tmp_path):
+    with pytest.raises(InputError, match="vitl16"):
+        PretrainConfig(out=tmp_path, preset="vit_giant")

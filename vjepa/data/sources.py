@@ -1,0 +1,163 @@
+"""Where training clips come from: drawn on the fly, stored in one file, or a folder of videos.
+
+A source has one method, `sample(count, generator) -> uint8 (count, T, H, W, 3)`. All randomness
+comes from the generator, so a resumed run sees the very clips that it would have seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.lib.format import open_memmap
+from torch import Generator, Tensor
+from tqdm import tqdm
+
+from vjepa.config import ModelConfig
+from vjepa.data.clips import read_frames
+from vjepa.data.world import World
+from vjepa.errors import InputError
+
+VIDEO_SUFFIXES = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".gif"}
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Anything that training clips can be drawn from, with a generator on its device."""
+
+    device: torch.device
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        ...
+
+
+class WorldSource:
+    """Clips drawn by the world, every level equally often."""
+
+    def __init__(self, config: ModelConfig, levels: tuple[int, ...], device: torch.device) -> None:
+        self.device = device
+        self.worlds = [
+            World(level, config.image_size, config.num_frames, split="train", device=str(device))
+            for level in levels
+        ]
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        counts = np.bincount(np.arange(count) % len(self.worlds), minlength=len(self.worlds))
+        batches = [
+            world.sample(int(n), generator).frames
+            for world, n in zip(self.worlds, counts, strict=True)
+            if n
+        ]
+        return torch.cat(batches)
+
+
+class StoredClips:
+    """Clips in one `.npy` file of uint8 (N, T, H, W, 3), memory-mapped."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, path: Path, config: ModelConfig) -> None:
+        try:
+            self.clips = np.load(path, mmap_mode="r")
+        except (ValueError, EOFError, OSError) as error:
+            raise InputError(f"{path} is no readable .npy file: {error}.") from error
+        expected = (config.num_frames, config.image_size, config.image_size, 3)
+        if self.clips.shape[1:] != expected or self.clips.dtype != np.uint8 or not len(self.clips):
+            raise InputError(
+                f"{path} holds {self.clips.dtype} of shape {self.clips.shape}; the model wants "
+                f"uint8 (N, {', '.join(map(str, expected))}): store the clips for this model."
+            )
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        index = torch.randint(len(self.clips), (count,), generator=generator)
+        return torch.from_numpy(np.stack([self.clips[i] for i in index.tolist()]))
+
+
+class VideoFolder:
+    """Clips cut out of the videos below a folder, from random starts."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, folder: Path, config: ModelConfig) -> None:
+        self.config = config
+        self.paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+        if not self.paths:
+            raise InputError(
+                f"{folder} holds no video: put {', '.join(sorted(VIDEO_SUFFIXES))} files in it."
+            )
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        index = torch.randint(len(self.paths), (count,), generator=generator).tolist()
+        starts = torch.rand(count, generator=generator).tolist()
+        return torch.stack(
+            [self._read(self.paths[i], start) for i, start in zip(index, starts, strict=True)]
+        )
+
+    def _read(self, path: Path, position: float) -> UInt8[Tensor, "T H W 3"]:
+        """A clip that starts at `position` (0..1) of the latest start that still fits."""
+        latest = max(duration(path) - CLIP_SECONDS, 0.0)
+        frames = read_frames(
+            path, self.config.image_size, self.config.num_frames, start=position * latest
+        )
+        return torch.from_numpy(frames)
+
+
+CLIP_SECONDS = 64 / 30
+"""The published clip: 16 frames, every fourth of 30 a second."""
+
+
+def duration(path: Path) -> float:
+    """Length of a video in seconds, from its container."""
+    import av
+
+    with av.open(str(path)) as container:
+        return (container.duration or 0) / av.time_base
+
+
+def open_source(
+    data: str, config: ModelConfig, *, levels: tuple[int, ...], device: torch.device
+) -> Source:
+    """The source that `data` names: "world", a `.npy` file, or a folder of videos.
+
+    Raises:
+        InputError: nothing is there, or it holds no clips for this model.
+    """
+    path = Path(data)
+    if data == "world":
+        return WorldSource(config, levels, device)
+    if path.is_dir():
+        return VideoFolder(path, config)
+    if path.is_file():
+        return StoredClips(path, config)
+    raise InputError(f"There is no data {data!r}: give world, a .npy file, or a folder of videos.")
+
+
+def store(source: Source, path: Path, count: int, *, seed: int, chunk: int = 64) -> None:
+    """Draws clips once and stores them: on a CPU, drawing costs as much as training.
+
+    Args:
+        source: where the clips come from.
+        path: the `.npy` file to write.
+        count: number of clips.
+        seed: of the generator.
+        chunk: clips drawn at a time.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    clips = None
+    for start in tqdm(range(0, count, chunk), desc="clips", unit="chunk"):
+        frames = source.sample(min(chunk, count - start), generator).cpu().numpy()
+        if clips is None:
+            shape = (count, *frames.shape[1:])
+            clips = open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        clips[start : start + len(frames)] = frames
+    clips.flush()
+    partial.rename(path)

@@ -1,0 +1,58 @@
+"""The encoder: a ViT over 3D tubelets whose hidden tokens are dropped at the input."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from vjepa.config import ModelConfig
+from vjepa.grid import patchify, take
+from vjepa.layers import Block, init_linear, position_table
+
+
+class Encoder(nn.Module):
+    """Video vision transformer (paper, section 3.3; x-encoder and y-encoder).
+
+    Tubelets are embedded, positions added, and tokens that are not asked for dropped *before*
+    the first block: what is hidden cannot reach a feature. No class token.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        size = (config.tubelet_size, config.patch_size, config.patch_size)
+        self.patch_embed = nn.Conv3d(3, config.embed_dim, kernel_size=size, stride=size)
+        self.blocks = nn.ModuleList(
+            Block(config.embed_dim, config.num_heads) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.embed_dim, eps=1e-6)
+        self.register_buffer(
+            "position", position_table(config.grid, config.embed_dim), persistent=False
+        )
+        self.apply(init_linear)
+        nn.init.trunc_normal_(self.patch_embed.weight, std=config.patch_init_std)
+        nn.init.zeros_(self.patch_embed.bias)
+
+    def forward(
+        self, clips: Float[Tensor, "B C T H W"], idx: Int64[Tensor, "B K"] | None = None
+    ) -> Float[Tensor, "B K D"]:
+        """Features of the tokens `idx`, which see each other and nothing else.
+
+        Args:
+            clips: normalised frames.
+            idx: tokens that enter the encoder; all when None.
+        """
+        x = self._embed(clips, idx)  # (B, K, D)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def _embed(self, clips: Tensor, idx: Tensor | None) -> Tensor:
+        tubelets = patchify(clips, self.config)  # (B, N, P)
+        position = self.position.expand(len(clips), -1, -1)  # (B, N, D)
+        if idx is not None:
+            tubelets, position = take(tubelets, idx), take(position, idx)
+        # the convolution does not overlap, so it is a linear layer on the tokens that are kept
+        embedded = F.linear(tubelets, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
+        return embedded + position.to(embedded.dtype)

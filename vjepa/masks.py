@@ -1,0 +1,219 @@
+"""Masks over the token grid: bool (t, h, w), True = hidden.
+
+`multiblock` is the paper's mask (section 3.2 and appendix C); the other makers are for a person
+who explores. `collate` turns a batch of masks into index tensors of equal length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Generator, Tensor
+
+from vjepa.errors import InputError
+
+Grid = tuple[int, int, int]
+ASPECT_RATIO = (0.75, 1.5)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How many blocks are hidden, and the share of the frame that each covers."""
+
+    count: int
+    scale: float
+
+
+KINDS = {"short": Blocks(8, 0.15), "long": Blocks(2, 0.7)}
+"""The paper's two mask types: short-range (8 blocks of 15 %) and long-range (2 of 70 %)."""
+
+
+def multiblock(grid: Grid, kind: str = "short", *, generator: Generator) -> Bool[Tensor, "t h w"]:
+    """One multi-block mask: the union of blocks that span all time steps.
+
+    Args:
+        grid: (t, h, w).
+        kind: "short" or "long".
+        generator: source of the block shape and positions.
+
+    Raises:
+        InputError: an unknown kind.
+    """
+    return multiblock_batch(grid, 1, kind, generator=generator)[0]
+
+
+def multiblock_batch(
+    grid: Grid, batch: int, kind: str = "short", *, generator: Generator
+) -> Bool[Tensor, "B t h w"]:
+    """Multi-block masks for a batch: one block shape for all, positions of their own."""
+    if kind not in KINDS:
+        raise InputError(f"There is no mask kind {kind!r}; choose one of {', '.join(KINDS)}.")
+    t, h, w = grid
+    block = _block_shape(h, w, KINDS[kind].scale, generator)
+    frames = [_draw_frame(h, w, block, KINDS[kind].count, generator) for _ in range(batch)]
+    return torch.stack(frames).unsqueeze(1).expand(batch, t, h, w).contiguous()
+
+
+def _block_shape(h: int, w: int, scale: float, generator: Generator) -> tuple[int, int]:
+    """Height and width of a block: the area fixed, the aspect ratio uniform in (.75, 1.5)."""
+    area = int(h * w * scale)
+    low, high = ASPECT_RATIO
+    aspect = low + (high - low) * torch.rand((), generator=generator).item()
+    rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+    return min(max(rows, 1), h), min(max(columns, 1), w)
+
+
+def _draw_frame(
+    h: int, w: int, block: tuple[int, int], count: int, generator: Generator
+) -> Bool[Tensor, "h w"]:
+    """The union of `count` blocks, redrawn until something stays visible."""
+    rows, columns = block
+    if (rows, columns) == (h, w):
+        raise InputError(f"A grid of {h} x {w} is too small for blocks of {rows} x {columns}.")
+    while True:
+        mask = torch.zeros(h, w, dtype=torch.bool)
+        for _ in range(count):
+            top = int(torch.randint(h - rows + 1, (), generator=generator))
+            left = int(torch.randint(w - columns + 1, (), generator=generator))
+            mask[top : top + rows, left : left + columns] = True
+        if not mask.all():
+            return mask
+
+
+def tube(grid: Grid, ratio: float = 0.5, *, generator: Generator) -> Bool[Tensor, "t h w"]:
+    """Random patches hidden through all time (VideoMAE's tube mask), `ratio` of them."""
+    t, h, w = grid
+    return random((1, h, w), ratio, generator=generator).expand(t, h, w).contiguous()
+
+
+def random(grid: Grid, ratio: float = 0.5, *, generator: Generator) -> Bool[Tensor, "t h w"]:
+    """Random tokens hidden, `ratio` of them, at least one and not all."""
+    total = math.prod(grid)
+    hidden = min(max(round(total * ratio), 1), total - 1)
+    mask = torch.zeros(total, dtype=torch.bool)
+    mask[torch.randperm(total, generator=generator)[:hidden]] = True
+    return mask.view(grid)
+
+
+def box(
+    grid: Grid, time: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]
+) -> Bool[Tensor, "t h w"]:
+    """One box hidden, from the first to before the second index of each range."""
+    mask = torch.zeros(grid, dtype=torch.bool)
+    mask[slice(*time), slice(*rows), slice(*columns)] = True
+    return mask
+
+
+def future(grid: Grid, keep: int) -> Bool[Tensor, "t h w"]:
+    """Everything after the first `keep` time steps hidden."""
+    t, h, w = grid
+    return box(grid, (keep, t), (0, h), (0, w))
+
+
+def centre_box(grid: Grid) -> Bool[Tensor, "t h w"]:
+    """The middle half of the frame, through all time."""
+    t, h, w = grid
+    return box(grid, (0, t), (h // 4, h - h // 4), (w // 4, w - w // 4))
+
+
+PRESETS: dict[str, Callable[[Grid, Generator], Bool[Tensor, "t h w"]]] = {
+    "short": lambda grid, generator: multiblock(grid, "short", generator=generator),
+    "long": lambda grid, generator: multiblock(grid, "long", generator=generator),
+    "tube": lambda grid, generator: tube(grid, generator=generator),
+    "box": lambda grid, generator: centre_box(grid),
+    "future": lambda grid, generator: future(grid, keep=grid[0] // 2),
+    "random": lambda grid, generator: random(grid, generator=generator),
+}
+"""Masks that a person picks by name: (grid, generator) -> mask."""
+
+
+def make(name: str, grid: Grid, generator: Generator) -> Bool[Tensor, "t h w"]:
+    """The named preset's mask.
+
+    Raises:
+        InputError: no preset has that name.
+    """
+    if name not in PRESETS:
+        raise InputError(f"There is no mask preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name](grid, generator)
+
+
+def check(mask, grid: Grid) -> Bool[Tensor, "t h w"]:
+    """A person's mask as a bool tensor, once it is one that can be predicted behind.
+
+    Args:
+        mask: bool array or tensor (t, h, w), True = hidden.
+        grid: the model's (t, h, w).
+
+    Raises:
+        InputError: another shape, nothing hidden, or nothing visible.
+    """
+    mask = torch.as_tensor(mask)
+    if tuple(mask.shape) != tuple(grid):
+        raise InputError(
+            f"The mask has shape {tuple(mask.shape)} and this model's grid is {tuple(grid)} "
+            "(time, height, width): draw it on that grid."
+        )
+    mask = mask.to(torch.bool)
+    if not mask.any():
+        raise InputError("The mask is empty: hide at least one token.")
+    if mask.all():
+        raise InputError("The mask hides the whole clip: leave at least one token visible.")
+    return mask
+
+
+def collate(
+    masks: Bool[Tensor, "B t h w"],
+    *,
+    generator: Generator,
+    max_targets: int | None = None,
+) -> tuple[Int64[Tensor, "B K"], Int64[Tensor, "B M"]]:
+    """Index tensors of equal length, each sample's surplus dropped at random.
+
+    Masks of a batch hide different numbers of tokens; a tensor wants one number. Dropping a
+    random subset treats all time steps alike, unlike `collate_truncating`.
+
+    Args:
+        masks: True = hidden.
+        generator: chooses which surplus tokens are dropped.
+        max_targets: at most this many targets a sample (a cheaper predictor).
+
+    Returns:
+        context_idx (B, K) and target_idx (B, M), each row in order.
+    """
+    hidden = masks.flatten(1)
+    fewest = int(hidden.sum(1).min())
+    return (
+        _subset(~hidden, int((~hidden).sum(1).min()), generator),
+        _subset(hidden, min(fewest, max_targets or fewest), generator),
+    )
+
+
+def _subset(
+    members: Bool[Tensor, "B N"], count: int, generator: Generator
+) -> Int64[Tensor, "B count"]:
+    """`count` random members of each row, in order."""
+    keys = torch.rand(members.shape, generator=generator).masked_fill(~members, 2.0)
+    return keys.argsort(1)[:, :count].sort(1).values
+
+
+def collate_truncating(
+    masks: Bool[Tensor, "B t h w"],
+) -> tuple[Int64[Tensor, "B K"], Int64[Tensor, "B M"]]:
+    """The official batching, for comparison: rows cut to the shortest in (t, h, w) order.
+
+    What is cut is always the end of the clip: at 224 px and batch 24 a fourth of all tokens is
+    in neither set.
+    """
+    hidden = masks.flatten(1)
+    return _first(~hidden), _first(hidden)
+
+
+def _first(members: Bool[Tensor, "B N"]) -> Int64[Tensor, "B K"]:
+    """The first members of each row, as many as the shortest row has."""
+    order = members.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+    return order[:, : int(members.sum(1).min())]

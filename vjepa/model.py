@@ -1,0 +1,126 @@
+"""V-JEPA: context encoder, target encoder, predictor, and the objective that ties them."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from vjepa.config import ModelConfig
+from vjepa.encoder import Encoder
+from vjepa.errors import InputError
+from vjepa.grid import take
+from vjepa.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class MaskBatch:
+    """What one mask type hides in a batch: visible and hidden token indices."""
+
+    context_idx: Int64[Tensor, "B K"]
+    target_idx: Int64[Tensor, "B M"]
+    mask_type: str | int
+
+
+class VJEPA(nn.Module):
+    """Feature prediction from video (Bardes et al. 2024, equation 1).
+
+    The context encoder sees the visible tokens, the predictor guesses the features of the hidden
+    ones, and the target encoder, a moving average of the context encoder, says what they are.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.predictor = Predictor(config)
+        self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens along time, height and width."""
+        return self.config.grid
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self.encoder.norm.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.norm.weight.device
+
+    @torch.no_grad()
+    def encode(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N D"]:
+        """Target-encoder features of whole clips: what frozen evaluation uses.
+
+        Args:
+            clips: normalised frames (`vjepa.read_clip` makes them).
+
+        Raises:
+            InputError: clips of another size than the model's.
+        """
+        return self.target_encoder(self._checked(clips))
+
+    def encode_context(
+        self, clips: Float[Tensor, "B C T H W"], context_idx: Int64[Tensor, "B K"]
+    ) -> Float[Tensor, "B K D"]:
+        """Context-encoder features of the visible tokens; the others are dropped before it."""
+        return self.encoder(self._checked(clips), context_idx)
+
+    def predict(
+        self,
+        context: Float[Tensor, "B K D"],
+        context_idx: Int64[Tensor, "B K"],
+        target_idx: Int64[Tensor, "B M"],
+        mask_type: str | int = "long",
+    ) -> Float[Tensor, "B M D"]:
+        """Predictions for the hidden tokens, in the space of the layer-normed targets."""
+        return self.predictor(context, context_idx, target_idx, mask_type)
+
+    @torch.no_grad()
+    def targets(
+        self, clips: Float[Tensor, "B C T H W"], target_idx: Int64[Tensor, "B M"]
+    ) -> Float[Tensor, "B M D"]:
+        """Layer-normed target-encoder features of the hidden tokens."""
+        return take(normalize_features(self.encode(clips)), target_idx)
+
+    def loss(
+        self, clips: Float[Tensor, "B C T H W"], masks: list[MaskBatch]
+    ) -> Float[Tensor, " K"]:
+        """The L1 error of the predictions, one number a mask type; their mean is the objective."""
+        normed = normalize_features(self.encode(clips))
+        return torch.stack([self._mask_loss(clips, normed, mask) for mask in masks])
+
+    forward = loss  # data-parallel wrappers call forward
+
+    def _mask_loss(self, clips: Tensor, normed: Tensor, mask: MaskBatch) -> Tensor:
+        context = self.encode_context(clips, mask.context_idx)
+        predictions = self.predict(context, mask.context_idx, mask.target_idx, mask.mask_type)
+        return F.l1_loss(predictions.float(), take(normed, mask.target_idx).float())
+
+    @torch.no_grad()
+    def update_target(self, momentum: float) -> None:
+        """Moves the target encoder: target = momentum * target + (1 - momentum) * context."""
+        target, online = list(self.target_encoder.parameters()), list(self.encoder.parameters())
+        torch._foreach_lerp_(target, online, 1 - momentum)
+
+    def _checked(self, clips: Tensor) -> Tensor:
+        config = self.config
+        expected = (3, config.num_frames, config.image_size, config.image_size)
+        if clips.ndim != 5 or tuple(clips.shape[1:]) != expected:
+            raise InputError(
+                f"The model wants clips of shape (B, {', '.join(map(str, expected))}) and got "
+                f"{tuple(clips.shape)}: read them with vjepa.read_clip."
+            )
+        return clips
+
+
+def normalize_features(features: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+    """LayerNorm over the features, without parameters: the space in which targets are compared."""
+    return F.layer_norm(features, features.shape[-1:])
