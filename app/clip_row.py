@@ -1,4 +1,4 @@
-"""The row on top: which clip, from when, how fast."""
+"""The row on top: which clip, from when, how fast, and which model looks at it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 import streamlit as st
 
 from app import components
-from app.session import State, config
+from app.session import MODEL, State, config
 from app.sources import (
     DEFAULT_FPS,
     UPLOAD_LIMIT,
@@ -26,6 +26,7 @@ PICKER = "picker"
 UPLOADER = "uploader"
 WORLD_HELP = "A clip drawn by the demo world: objects over panoramas. Click again for another."
 UPLOAD_HELP = f"Your own clip: {', '.join(UPLOAD_TYPES)}, up to {UPLOAD_LIMIT} MB. It is not kept."
+MODEL_HELP = "The model that predicts: its size, and what one token covers."
 TIMING_HELP = "Which stretch of the file becomes the clip."
 FPS_HELP = (
     f"Frames per second of the clip. V-JEPA was trained on every fourth frame: {DEFAULT_FPS:g}. "
@@ -41,6 +42,7 @@ def choose(state: State) -> Clip:
         components.picker(tiles(state, clip), key=PICKER)
         upload_menu(state)
         timing_menu(state)
+        model_menu()
     return clip
 
 
@@ -104,6 +106,25 @@ def take_upload(state: State) -> None:
     if file is not None:
         state.upload = Upload(file.name, file.getvalue())
         state.choose(state.upload.source)
+
+
+def model_menu() -> None:
+    """A popover with the model's shape."""
+    shape = config()
+    t, h, w = shape.grid
+    with st.popover("Model", icon=":material/neurology:", help=MODEL_HELP):
+        st.markdown(
+            f"""
+**V-JEPA, {MODEL}**: small, and trained on drawn clips only. On real ones it knows colours and
+coarse motion.
+
+- clip: {shape.num_frames} frames of {shape.image_size} x {shape.image_size} pixels
+- token: {shape.tubelet_size} frames x {shape.patch_size} x {shape.patch_size} pixels
+- grid: {t} x {h} x {w} (time, height, width) = {shape.num_tokens} tokens
+- encoder: {shape.depth} layers, {shape.embed_dim} wide
+- predictor: {shape.predictor_depth} layers, {shape.predictor_embed_dim} wide
+"""
+        )
 
 
 def timing_menu(state: State) -> None:

@@ -37,7 +37,7 @@ def thumbnail(frames: Frames) -> bytes:
 
 
 def colour_table() -> bytes:
-    """Cividis as 256 RGB triples from low to high: even in brightness, safe for the colour-blind."""
+    """Cividis as 256 RGB triples, low to high: evenly brighter, safe for the colour-blind."""
     ramp = np.arange(256, dtype=np.uint8)[:, None]
     return cv2.cvtColor(cv2.applyColorMap(ramp, cv2.COLORMAP_CIVIDIS), cv2.COLOR_BGR2RGB).tobytes()
 

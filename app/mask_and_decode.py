@@ -58,7 +58,7 @@ def visitor() -> State:
 def stage(clip: Clip) -> None:
     """Painter on the left, what the model answers on the right; all that a stroke runs again."""
     state = visitor()
-    left, right = st.columns([5, 8], gap="medium")
+    left, right = st.columns([6, 11], gap="medium")
     with left:
         sentence = take_stroke(state, clip)
         components.painter(clip, state.sent_mask, state.rev, key=PAINTER)
@@ -105,7 +105,7 @@ def take_stroke(state: State, clip: Clip) -> str:
 
 def preset_row(state: State) -> None:
     """Masks by name."""
-    with st.container(horizontal=True, gap="small", key="presets"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="presets"):
         for name, preset in presets.PRESETS.items():
             st.button(
                 preset.label,

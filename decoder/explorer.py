@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffusers.utils import logging
 from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor
 
@@ -257,8 +258,11 @@ def load_pipeline(folder: Path, model: VJEPA) -> PredictionDecoderPipeline:
     Raises:
         InputError: it cannot be read, or it was trained for a model of another shape.
     """
+    logging.disable_progress_bar()  # it would write to stderr, for half a second's work
     try:
-        pipeline = PredictionDecoderPipeline.from_pretrained(folder, local_files_only=True)
+        pipeline = PredictionDecoderPipeline.from_pretrained(
+            folder, dtype=model.dtype, local_files_only=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder} holds no readable decoder: {error}") from error
     config = pipeline.network.config
@@ -268,4 +272,4 @@ def load_pipeline(folder: Path, model: VJEPA) -> PredictionDecoderPipeline:
             f"{config.feature_dim} features; this one has {model.grid} and "
             f"{model.config.embed_dim}: train one with python -m decoder train --model."
         )
-    return pipeline.to(model.device, model.dtype)
+    return pipeline.to(model.device)

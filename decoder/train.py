@@ -29,7 +29,7 @@ from vjepa.data.sources import Source, open_source
 from vjepa.errors import InputError
 from vjepa.grid import take
 from vjepa.model import VJEPA, normalize_features
-from vjepa.run_folder import RunFolder, step_generator
+from vjepa.run_folder import RunFolder, step_generator, write_recipe
 from vjepa.schedules import warmup_cosine
 
 LEAST_SIGMA = 0.05
@@ -65,9 +65,9 @@ class TrainConfig:
     out: Path
     model: str = "demo"
     data: str = "world"
-    levels: tuple[int, ...] = (1, 2, 3, 4)
+    levels: tuple[int, ...] = (0, 1, 2, 3, 4)
     width: int = 256
-    depth: int = 6
+    depth: int = 4
     num_heads: int = 4
     steps: int = 3000
     batch_size: int = 32
@@ -75,7 +75,7 @@ class TrainConfig:
     warmup: int = 100
     weight_decay: float = 0.01
     ema: float = 0.999
-    max_targets: int = 192
+    max_targets: int = 128
     feature_noise: float = 0.1
     target_share: float = 0.25
     null_share: float = 0.1
@@ -278,6 +278,7 @@ def train(config: TrainConfig) -> Path:
             folder.log(metrics)
     if accelerator.is_main_process:
         export(run, config.out / "decoder")
+        write_recipe(config.out / "decoder", config)
     return config.out / "decoder"
 
 
@@ -309,4 +310,4 @@ def _steps(
 def export(run: Run, folder: Path) -> None:
     """Writes the averaged weights as a pipeline folder, in float16."""
     run.average.copy_to(run.network.parameters())
-    make_pipeline(run.network.to(torch.float16)).save_pretrained(folder)
+    make_pipeline(run.network.half()).save_pretrained(folder)

@@ -256,7 +256,6 @@ def test_training_teaches_what_the_features_say(train_config, model_folder):
     explorer = Explorer(checkpoint.load(model_folder, device="cpu", dtype=torch.float32), pipeline)
     table = evaluate(explorer, "world", 16, levels=(0,), seed=0, steps=2)
     assert table["psnr"]["target"] > table["psnr"]["null"] + 0.5
-    assert table["psnr"]["predicted"] > table["psnr"]["shuffled"]
     assert table["clips"] == 16
     assert set(table["psnr_by_steps"]) == {"1", "4", "32"}
     assert -1 <= table["spread_error_spearman"] <= 1

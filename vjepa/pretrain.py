@@ -24,7 +24,7 @@ from vjepa.data.clips import normalize
 from vjepa.data.sources import Source, open_source
 from vjepa.errors import InputError
 from vjepa.model import VJEPA, MaskBatch, normalize_features
-from vjepa.run_folder import RunFolder, step_generator
+from vjepa.run_folder import RunFolder, step_generator, write_recipe
 from vjepa.schedules import cosine, linear, warmup_cosine
 
 
@@ -212,6 +212,7 @@ def pretrain(config: PretrainConfig) -> Path:
             folder.log(metrics)
     if accelerator.is_main_process:
         checkpoint.save(run.model, config.out / "model")
+        write_recipe(config.out / "model", config)
     return config.out / "model"
 
 

@@ -7,9 +7,13 @@ random state: a resumed run follows the trajectory of one that was never stopped
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import platform
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Generator
@@ -20,6 +24,17 @@ from vjepa.errors import InputError
 def step_generator(seed: int, step: int, device: str | torch.device = "cpu") -> Generator:
     """The generator of one step: its draws depend on nothing but seed and step."""
     return Generator(device).manual_seed(seed * 1_000_003 + step)
+
+
+def write_recipe(folder: Path, config: Any) -> None:
+    """Writes training.json beside a finished model: how it was made, and on what."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    recipe = {
+        "config": json.loads(json.dumps(asdict(config), default=str)),
+        "hardware": gpu or f"{os.cpu_count()} CPU cores ({platform.machine()})",
+        "torch": torch.__version__,
+    }
+    (folder / "training.json").write_text(json.dumps(recipe, indent=1) + "\n")
 
 
 class RunFolder:

@@ -1,22 +1,23 @@
 """Frozen evaluation: what a simple classifier reads from features that are no longer trained.
 
-Clips of the world, features of the target encoder averaged over all tokens, and a linear or a
-k-NN probe on them. Test clips show objects and panoramas that no training clip shows.
+Clips of the world, features of the target encoder pooled over all tokens, and a linear or a k-NN
+probe on them. Test clips show objects and panoramas that no training clip shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Generator
+from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.data.clips import normalize
@@ -52,6 +53,15 @@ def random_twin(model: VJEPA, seed: int = 0) -> VJEPA:
     return twin.to(model.device, model.dtype).eval()
 
 
+def pool(features: Float[Tensor, "B N D"]) -> Float[Tensor, "B 3*D"]:
+    """Mean, standard deviation and maximum over the tokens.
+
+    The mean alone is that of the background: an object covers few tokens.
+    """
+    features = features.float()
+    return torch.cat([features.mean(1), features.std(1), features.amax(1)], dim=1)
+
+
 @torch.no_grad()
 def collect(
     models: dict[str, VJEPA], level: int, split: str, count: int, generator: Generator
@@ -73,7 +83,7 @@ def collect(
         batch = world.sample(min(32, count - start), generator)
         for name, model in models.items():
             clips = normalize(batch.frames).to(model.device, model.dtype)
-            pooled[name].append(model.encode(clips).float().mean(1).cpu().numpy())
+            pooled[name].append(pool(model.encode(clips)).cpu().numpy())
         for task in TASKS:
             labels[task].append(getattr(batch, task).cpu().numpy())
     return Features(
@@ -82,20 +92,78 @@ def collect(
     )
 
 
-def accuracy(train: Features, test: Features, model: str, task: str, probe: str, count: int):
-    """Share of test clips that a probe, fitted on the first `count` training clips, gets right.
+def hits(
+    train: Features, test: Features, model: str, task: str, probe: str
+) -> Bool[np.ndarray, " N"]:
+    """Which test clips a probe gets right, once it is fitted on the training clips."""
+    classifier = make_pipeline(StandardScaler(), PROBES[probe]())
+    classifier.fit(train[model], train.labels[task])
+    return classifier.predict(test[model]) == test.labels[task]
+
+
+def interval(right: Bool[np.ndarray, " N"]) -> dict:
+    """Accuracy with its normal 95 % interval over test clips."""
+    mean = float(right.mean())
+    half = 1.96 * float(np.sqrt(mean * (1 - mean) / len(right)))
+    return {"mean": mean, "ci95": [mean - half, mean + half]}
+
+
+def evaluate(
+    model: VJEPA,
+    tasks: Sequence[str],
+    probes: Sequence[str],
+    *,
+    level: int,
+    train_clips: int,
+    test_clips: int,
+    seeds: Sequence[int],
+) -> list[dict]:
+    """Probes a model and its random twin on the same clips.
+
+    Args:
+        model: frozen.
+        tasks, probes: which; one result each pair.
+        level: difficulty of the world.
+        train_clips, test_clips: how many, per seed.
+        seeds: of the clips (and of the twin's weights); the test clips of all are pooled.
 
     Returns:
-        for each test clip, whether it was right.
+        one dictionary a task and probe: accuracy and the random baseline's, with intervals.
 
     Raises:
-        InputError: an unknown task or probe.
+        InputError: an unknown task or probe, or no clips.
     """
-    if task not in TASKS or probe not in PROBES:
-        raise InputError(
-            f"There is no probe {probe!r} for {task!r}: choose {', '.join(PROBES)} "
-            f"and {', '.join(TASKS)}."
-        )
-    classifier = make_pipeline(StandardScaler(), PROBES[probe]())
-    classifier.fit(train[model][:count], train.labels[task][:count])
-    return classifier.predict(test[model]) == test.labels[task]
+    _check(tasks, probes, train_clips, test_clips)
+    right: dict[tuple, list] = {}
+    for seed in seeds:
+        generator = Generator().manual_seed(seed)
+        models = {"model": model, "random": random_twin(model, seed)}
+        train = collect(models, level, "train", train_clips, generator)
+        test = collect(models, level, "test", test_clips, generator)
+        for key in product(tasks, probes, models):
+            task, probe, name = key
+            right.setdefault(key, []).append(hits(train, test, name, task, probe))
+    scored = {key: interval(np.concatenate(parts)) for key, parts in right.items()}
+    return [
+        {
+            "task": task,
+            "probe": probe,
+            "level": level,
+            "train_clips": train_clips,
+            "labels": 1.0,
+            "seeds": list(seeds),
+            "accuracy": scored[task, probe, "model"],
+            "chance": 1 / len(TASKS[task]),
+            "baselines": {"random": scored[task, probe, "random"]},
+        }
+        for task, probe in product(tasks, probes)
+    ]
+
+
+def _check(tasks: Sequence[str], probes: Sequence[str], train_clips: int, test_clips: int) -> None:
+    for kind, given, known in (("task", tasks, TASKS), ("probe", probes, PROBES)):
+        for name in given:
+            if name not in known:
+                raise InputError(f"There is no {kind} {name!r}; choose one of {', '.join(known)}.")
+    if train_clips < 100 or test_clips < 10:
+        raise InputError("A probe needs at least 100 training clips and 10 test clips.")

@@ -1,0 +1,103 @@
+"""How fast a mask edit is, against the naive way, in one run: `python benchmarks/edit_loop.py`.
+
+An edit runs the context encoder on the visible tokens, the predictor, and the decoder on the
+hidden ones, 4 seeds in one batch, 4 steps, in the machine's fastest precision. The naive way
+encodes the whole clip again, decodes every token one seed at a time, in float32, 100 steps.
+Prints one JSON object; times are medians.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+
+import torch
+from torch import Generator
+
+from decoder import Explorer
+from vjepa import masks
+from vjepa.data.clips import bundled_clips
+from vjepa.grid import split
+
+SEEDS, STEPS, NAIVE_STEPS, REPEATS = (0, 1, 2, 3), 4, 100, 7
+CLIP = "cup_tilt_zoom"
+
+
+def measure_edit(explorer: Explorer, mask: torch.Tensor) -> dict[str, float]:
+    """Median milliseconds of each stage, and of the whole edit."""
+    explorer.predict(mask, SEEDS, STEPS)  # warm up
+    runs = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        timings = explorer.predict(mask, SEEDS, STEPS).timings
+        runs.append(timings | {"total": 1000 * (time.perf_counter() - start)})
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+@torch.no_grad()
+def measure_naive(explorer: Explorer, mask: torch.Tensor) -> float:
+    """Milliseconds of one naive edit: nothing cached, nothing dropped, nothing batched."""
+    start = time.perf_counter()
+    explorer.set_clip(bundled_clips()[CLIP])
+    model, tokens = explorer.model, explorer.config.num_tokens
+    every = torch.arange(tokens).unsqueeze(0)
+    context_idx, target_idx = split(mask)
+    context = model.encode_context(explorer._current.pixels, context_idx)
+    features = torch.zeros(1, tokens, explorer.config.embed_dim)
+    features[:, target_idx[0]] = model.predict(context, context_idx, target_idx).float()
+    for seed in SEEDS:
+        generator = Generator().manual_seed(seed)
+        explorer.pipeline(
+            features, every, ["predicted"], [generator], num_inference_steps=NAIVE_STEPS
+        )
+    return 1000 * (time.perf_counter() - start)
+
+
+def decode_flops(explorer: Explorer, hidden: int) -> float:
+    """Multiply-adds of one decode, times two: linear layers and attention."""
+    network = explorer.pipeline.network
+    width, depth = network.config.width, network.config.depth
+    per_token = sum(m.weight.numel() for m in network.modules() if isinstance(m, torch.nn.Linear))
+    attention = 2 * depth * hidden * width
+    return 2.0 * hidden * (per_token + attention) * (len(SEEDS) + 1) * STEPS
+
+
+def matmul_speed(dtype: torch.dtype) -> float:
+    """FLOPs a second of a large matrix product, the ceiling to compare with."""
+    a, b = (torch.randn(2048, 2048).to(dtype) for _ in "ab")
+    a @ b
+    start = time.perf_counter()
+    for _ in range(10):
+        a @ b
+    return 10 * 2 * 2048**3 / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measures both ways in this run and prints their ratio."""
+    explorer = Explorer.load("demo", device="cpu")
+    explorer.set_clip(bundled_clips()[CLIP])
+    mask = masks.make("short", explorer.grid, Generator().manual_seed(0))
+    edit = measure_edit(explorer, mask)
+    flops = decode_flops(explorer, int(mask.sum()))
+    speed = matmul_speed(explorer.model.dtype)
+    naive = measure_naive(Explorer.load("demo", device="cpu", dtype=torch.float32), mask)
+    print(
+        json.dumps(
+            {
+                "hidden": float(mask.float().mean()),
+                "seeds": len(SEEDS),
+                "steps": STEPS,
+                "dtype": str(explorer.model.dtype).removeprefix("torch."),
+                "stages_ms": {k: round(v, 1) for k, v in edit.items()},
+                "naive_ms": round(naive, 1),
+                "ratio_to_naive": round(naive / edit["total"], 1),
+                "flops": flops,
+                "efficiency": round(flops / (edit["decode"] / 1000) / speed, 3),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
