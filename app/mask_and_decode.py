@@ -67,7 +67,6 @@ def stage(clip: Clip) -> None:
         if sentence:
             st.warning(sentence, icon=":material/error:")
         results(state, clip)
-    st.query_params.from_dict(permalink.to_query(state))
 
 
 @st.fragment(run_every=1.0)
@@ -122,10 +121,11 @@ def results(state: State, clip: Clip) -> None:
     if waiting:
         model_room().open()
     answer, sentence = (None, LOADING) if waiting else answered(question, clip)
-    components.panels(clip, state.mask, answer, waiting)
+    query = urlencode(permalink.to_query(state))
+    components.panels(clip, state.mask, answer, waiting=waiting, query=query)
     with st.container(key="numbers"):
         st.markdown(answer.summary() if answer else sentence, help=NUMBERS_HELP)
-    settings_row(state, clip, answer)
+    settings_row(state, clip, answer, query)
 
 
 def answered(question: answers.Question, clip: Clip) -> tuple[Answer | None, str]:
@@ -136,7 +136,7 @@ def answered(question: answers.Question, clip: Clip) -> tuple[Answer | None, str
         return None, f":material/error: {error}"
 
 
-def settings_row(state: State, clip: Clip, answer: Answer | None) -> None:
+def settings_row(state: State, clip: Clip, answer: Answer | None, query: str) -> None:
     """How the decoder draws, and ways to take the result along."""
     with st.container(horizontal=True, vertical_alignment="center", key="settings"):
         st.markdown("steps", help=STEPS_HELP, width="content")
@@ -158,10 +158,5 @@ def settings_row(state: State, clip: Clip, answer: Answer | None) -> None:
         )
         export.menu(clip, answer)
         with st.popover("Link", icon=":material/link:", help=LINK_HELP):
-            st.code(link(state), language=None, wrap_lines=True)
-
-
-def link(state: State) -> str:
-    """The address of this page as it is now."""
-    page = (st.context.url or "").partition("?")[0]
-    return f"{page}?{urlencode(permalink.to_query(state))}"
+            page = (st.context.url or "").partition("?")[0]
+            st.code(f"{page}?{query}", language=None, wrap_lines=True)

@@ -108,6 +108,7 @@ def _read_mask(mask: str, explorer: Explorer):
         raise InputError(f"{mask} is no readable .npy file of bools: {error}.") from error
 
 
+COMMANDS = {"train": train, "evaluate": evaluate, "decode": decode}
+
 if __name__ == "__main__":
-    commands = {"train": train, "evaluate": evaluate, "decode": decode}
-    command.run(commands, prog="python -m decoder")
+    command.run(COMMANDS, prog="python -m decoder")

@@ -161,9 +161,11 @@ def test_keys_do_not_reach_streamlit(browser, address):
 
 
 def test_link_opens_the_same_mask(page, browser):
+    steps_back = page.evaluate("history.length")
     paint(page, (6, 0), (6, 6))
     painted = mask(page)
     wait_for_link(page, painted)
+    assert page.evaluate("history.length") == steps_back
     other = browser.new_page()
     open_page(other, page.url)
     assert (mask(other) == painted).all()

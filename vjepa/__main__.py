@@ -87,5 +87,7 @@ def probe(
         )
 
 
+COMMANDS = {"pretrain": pretrain, "store": store, "probe": probe}
+
 if __name__ == "__main__":
-    command.run({"pretrain": pretrain, "store": store, "probe": probe}, prog="python -m vjepa")
+    command.run(COMMANDS, prog="python -m vjepa")

@@ -92,7 +92,7 @@ def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, key: str) -> 
 
 
 def panels(
-    clip: Clip, mask: Bool[np.ndarray, "t h w"], answer: Answer | None, waiting: bool
+    clip: Clip, mask: Bool[np.ndarray, "t h w"], answer: Answer | None, *, waiting: bool, query: str
 ) -> None:
     """The clip, what the model sees of it, and what it answers, in step with the painter.
 
@@ -101,8 +101,11 @@ def panels(
         mask: what was asked.
         answer: what was answered, if anything.
         waiting: whether an answer is on its way.
+        query: the page's state, for the browser's address bar. (`st.query_params` would add a
+            step to the browser's history at every stroke.)
     """
-    told = {"clip": {"id": clip.id}, "mask": _mask_note(mask), "waiting": waiting, "seeds": []}
+    told = {"clip": {"id": clip.id}, "mask": _mask_note(mask), "seeds": []}
+    told |= {"waiting": waiting, "query": query}
     pictures = []
     if answer:
         told |= {"seeds": answer.question.seeds, "range": answer.error_range()}

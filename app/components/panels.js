@@ -59,6 +59,7 @@ class Panels {
       ceiling: sheets[0],
       samples: sheets.slice(1),
     };
+    history.replaceState(history.state, "", `?${note.query}`);
     this.layOut(note.seeds);
     this.refresh();
   }

@@ -1,0 +1,81 @@
+"""Command lines: they do their work, and bad input is one line and exit code 2."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import decoder.__main__ as decoder_commands
+import vjepa.__main__ as vjepa_commands
+from vjepa import command
+
+PROGRAMS = {"vjepa": vjepa_commands.COMMANDS, "decoder": decoder_commands.COMMANDS}
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs a command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", list(map(str, words)))
+        code = 0
+        try:
+            command.run(PROGRAMS[words[0]], prog=words[0])
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("vjepa pretrain --out {tmp}/run --preset giant", "no preset 'giant'"),
+        ("vjepa pretrain --out {tmp}/run --data {tmp}/nothing", "no data"),
+        ("vjepa pretrain --out {tmp}/run --resume", "without --resume"),
+        ("vjepa store --out {tmp}/clips.npy --levels 9", "level"),
+        ("vjepa probe --task smell", "no task 'smell'"),
+        ("vjepa probe --model {tmp}", "config.json"),
+        ("decoder train --out {tmp}/run --model {tmp}/nothing", "no model"),
+        ("decoder evaluate --model {tmp}", "decoder train"),
+        ("decoder evaluate --clips {tmp}", "no clips"),
+        ("decoder evaluate --n 1", "at least 2 clips"),
+        ("decoder decode {tmp}/nothing.mp4 --out {tmp}/out.mp4", "nothing.mp4"),
+        ("decoder decode {clip} --out {tmp}/out.txt", ".mp4 or .gif"),
+        ("decoder decode {clip} --out {tmp}/out.gif --mask ring", "no mask preset 'ring'"),
+        ("decoder decode {clip} --out {tmp}/out.gif --mask {tmp}/full.npy", "whole clip"),
+        ("decoder decode {clip} --out {tmp}/out.gif --mask {tmp}/shape.npy", "shape"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(run, tmp_path, cup_clip, line, says):
+    np.save(tmp_path / "full.npy", np.ones((8, 7, 7), bool))
+    np.save(tmp_path / "shape.npy", np.ones((2, 2), bool))
+    code, _, stderr = run(*line.format(tmp=tmp_path, clip=cup_clip).split())
+    assert code == 2
+    (said,) = [row for row in stderr.splitlines() if row.startswith("error: ")]
+    assert says in said
+    assert "Traceback" not in stderr
+
+
+def test_an_unknown_flag_is_exit_code_2(run):
+    assert run("vjepa", "pretrain", "--colour", "blue")[0] == 2
+
+
+def test_decode_writes_a_clip_with_a_panel_a_sample(run, tmp_path, cup_clip):
+    out = tmp_path / "out.gif"
+    code, stdout, _ = run("decoder", "decode", cup_clip, "--out", out, "--seeds", 0, 1)
+    assert code == 0
+    assert stdout.strip() == str(out)
+    assert out.stat().st_size > 10_000
+
+
+def test_evaluate_prints_one_object(run):
+    code, stdout, _ = run("decoder", "evaluate", "--n", 8, "--levels", 0, "--json")
+    table = json.loads(stdout.splitlines()[-1])
+    assert code == 0
+    assert table["clips"] == 8
+    assert {"target", "predicted", "shuffled", "null", "trivial"} <= table["psnr"].keys()
+    low, high = table["predicted_minus_shuffled"]["ci95"]
+    assert low <= table["predicted_minus_shuffled"]["mean"] <= high
