@@ -130,21 +130,27 @@ coarse motion.
 def timing_menu(state: State) -> None:
     """A popover with the start and the rate of the clip."""
     source = state.source
-    key = f"{source.kind}_{source.name}"
     with st.popover(
         "Timing", icon=":material/timer:", help=TIMING_HELP, disabled=source.kind == "world"
     ):
-        start = st.number_input("start, s", 0.0, value=source.start, step=0.5, key=f"start_{key}")
-        fps = st.number_input(
+        key = f"{source.kind}_{source.name}"
+        keys = {"start": f"start_{key}", "fps": f"fps_{key}"}
+        again = {"on_change": take_timing, "args": (state, keys)}
+        st.number_input("start, s", 0.0, value=source.start, step=0.5, key=keys["start"], **again)
+        st.number_input(
             "frames per second",
             0.5,
             60.0,
             value=source.fps,
             placeholder=f"{DEFAULT_FPS:g}",
             step=0.5,
-            key=f"fps_{key}",
+            key=keys["fps"],
             help=FPS_HELP,
+            **again,
         )
-    if (start, fps) != (source.start, source.fps):
-        state.choose(source.at(start, fps))
-        st.rerun()
+
+
+def take_timing(state: State, keys: dict[str, str]) -> None:
+    """Reads the same file from another time or at another rate."""
+    start, fps = (st.session_state[keys[name]] for name in ("start", "fps"))
+    state.choose(state.source.at(start, fps))

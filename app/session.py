@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -95,14 +96,16 @@ class ModelRoom:
     """
 
     worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
+    lock: Lock = field(default_factory=Lock)
     loading: Future | None = None
     clip_id: str = ""
 
     def open(self) -> Future:
-        """Starts loading, once; the future gives the Explorer."""
-        if self.loading is None or (self.loading.done() and self.loading.exception()):
-            self.loading = self.worker.submit(_load_explorer)
-        return self.loading
+        """Starts loading, once, or again where it failed; the future gives the Explorer."""
+        with self.lock:
+            if self.loading is None or (self.loading.done() and self.loading.exception()):
+                self.loading = self.worker.submit(_load_explorer)
+            return self.loading
 
     @property
     def ready(self) -> bool:

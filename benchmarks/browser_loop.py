@@ -36,16 +36,19 @@ mask_and_decode.page()
 probe()
 """
 WATCH = """() => {
-    addEventListener("pointerup", () => { window.began = performance.now(); }, true);
-    addEventListener("click", () => { window.clicked = performance.now(); }, true);
-    const hosts = [...document.querySelectorAll("*")];
-    const root = hosts.find((host) => host.shadowRoot?.querySelector(".panels")).shadowRoot;
-    const panels = root.querySelector(".panels");
-    const note = (name) => requestAnimationFrame(() => { window[name] = performance.now(); });
-    const watch = (place, name, when) => new MutationObserver(() => when() && note(name))
+    const times = window.times = {};
+    const begin = (name) => () => { delete times[name]; times.began = performance.now(); };
+    addEventListener("pointerup", begin("answered"), true);
+    addEventListener("change", begin("ticked"), true);
+    const end = (name) => requestAnimationFrame(() => { times[name] ??= performance.now(); });
+    const watch = (place, done) => new MutationObserver(done)
         .observe(place, { attributes: true, childList: true, characterData: true, subtree: true });
-    watch(panels, "answered", () => panels.dataset.answer === "shown");
-    watch(document.querySelector(".stText"), "ticked", () => true);
+    const hosts = [...document.querySelectorAll("*")].map((element) => element.shadowRoot);
+    const panels = hosts.find((root) => root?.querySelector(".panels")).querySelector(".panels");
+    watch(panels, () => panels.dataset.answer === "shown" && end("answered"));
+    const text = document.querySelector(".stText");
+    let last = text.innerText;
+    watch(text, () => text.innerText !== last && (last = text.innerText, end("ticked")));
 }"""
 
 
@@ -79,21 +82,25 @@ def settle(page: Page) -> None:
 
 
 def tick(page: Page) -> float:
-    """Milliseconds from a click on the checkbox to the text that it changes."""
-    page.evaluate("window.ticked = undefined")
+    """Milliseconds from a tick of the checkbox to the text that it changes."""
     page.get_by_text("probe").click()
-    page.wait_for_function("window.ticked")
-    return page.evaluate("window.ticked - window.clicked")
+    return taken(page, "ticked")
 
 
 def stroke(page: Page, column: int) -> float:
     """Milliseconds from pointer-up to decoded frames for a mask that was never asked for."""
-    page.evaluate("window.answered = undefined")
     browser.paint(page, (0, column), (0, column))
-    page.wait_for_function("window.answered > window.began")
-    taken = page.evaluate("window.answered - window.began")
+    milliseconds = taken(page, "answered")
     settle(page)
-    return taken
+    return milliseconds
+
+
+def taken(page: Page, end: str) -> float:
+    """From the last event to what it brought on screen."""
+    page.wait_for_function("end => times[end] > times.began", arg=end)
+    milliseconds = page.evaluate("end => times[end] - times.began", end)
+    page.wait_for_timeout(300)
+    return milliseconds
 
 
 def report(checkbox: list[float], stroke: list[float]) -> None:

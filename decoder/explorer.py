@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -88,7 +87,6 @@ class Explorer:
         self.model = model
         self.pipeline = pipeline
         self.card = card or {}
-        self.lock = threading.Lock()
         self._clip: Clip | None = None
 
     @classmethod

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from vjepa.grid import take
-from vjepa.layers import Attention, position_table
+from vjepa.layers import Attention, Mlp, position_table
 
 SOURCES = {"target": 0, "predicted": 1, "null": 2}
 """What a condition can be: true features (the ceiling), predictions, or nothing (the prior)."""
@@ -105,9 +105,7 @@ class ModulatedBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
         self.attn = Attention(width, num_heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
-        )
+        self.mlp = Mlp(width)
         self.offset = nn.Parameter(torch.zeros(6, width))
 
     def forward(

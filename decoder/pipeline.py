@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Generator, Tensor
 
 from decoder.network import SOURCES, TokenDecoder
+from decoder.noise import draw_stable_noise
 
 
 class PredictionDecoderPipeline(DiffusionPipeline):
@@ -37,8 +38,7 @@ class PredictionDecoderPipeline(DiffusionPipeline):
             features: layer-normed features, one a hidden token.
             target_idx: which tokens these are.
             sources: "target", "predicted" or "null", sample by sample.
-            generator: one a sample. Noise is drawn for the whole grid and the hidden part taken:
-                a token's noise stays the same while a mask grows.
+            generator: one a sample; a token's noise stays the same while a mask grows.
             num_inference_steps: steps of the Euler solver; 1 gives the expected image, not a
                 sample.
             guidance_scale: 1 follows the condition; more exaggerates it against the null one.
@@ -49,7 +49,7 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         """
         device = self.network.device
         source = torch.tensor([SOURCES[name] for name in sources], device=device)
-        x = self.noise(target_idx, generator)
+        x = self._noise(target_idx, generator)
         sigmas = np.linspace(1, 1 / num_inference_steps, num_inference_steps)
         self.scheduler.set_timesteps(sigmas=sigmas, device=device)
         for step, timestep in enumerate(self.scheduler.timesteps):
@@ -61,14 +61,12 @@ class PredictionDecoderPipeline(DiffusionPipeline):
                 callback_on_step_end(step, clean)
         return x.clamp(-1, 1)
 
-    def noise(
-        self, target_idx: Int64[Tensor, "B M"], generator: Sequence[Generator]
-    ) -> Float[Tensor, "B M P"]:
-        """Each sample's noise at its hidden tokens."""
+    def _noise(self, target_idx: Tensor, generator: Sequence[Generator]) -> Tensor:
         config = self.network.config
-        tokens = int(np.prod(config.grid))
-        drawn = [torch.randn(tokens, config.tubelet_dim, generator=g) for g in generator]
-        rows = [noise[idx.cpu()] for noise, idx in zip(drawn, target_idx, strict=True)]
+        rows = [
+            draw_stable_noise(config.grid, config.tubelet_dim, idx.cpu(), one)
+            for idx, one in zip(target_idx, generator, strict=True)
+        ]
         return torch.stack(rows).to(self.network.device)
 
     def _clean(self, x, sigma, features, target_idx, source, guidance_scale) -> Tensor:

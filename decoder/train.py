@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 import vjepa
 from decoder.network import SOURCES, TokenDecoder
+from decoder.noise import draw_noise
 from decoder.pipeline import make_pipeline, velocity
 from decoder.pixels import to_tubelets
 from vjepa import checkpoint, masks
@@ -182,10 +183,10 @@ def draw_batch(
     frames = source.sample(count, step_generator(config.seed, step, source.device)).to(device)
     mask_type, indices = draw_mask(model.grid, count, config.max_targets, generator)
     context_idx, target_idx = (idx.to(device) for idx in indices)
-    sigma = torch.sigmoid(torch.randn(count, generator=generator) + 0.8).clamp_min(LEAST_SIGMA)
+    sigma = draw_sigma(count, generator)
     condition = _draw_sources(config, count, generator)
     clean = to_tubelets(frames, target_idx, model.config)
-    noise = torch.randn(clean.shape, generator=generator)
+    noise = draw_noise(model.grid, clean.shape[-1], target_idx.cpu(), generator)
     drift = torch.randn(*clean.shape[:2], model.config.embed_dim, generator=generator)
     clips = normalize(frames).to(model.dtype)
     features = _features(model, clips, context_idx, target_idx, mask_type, condition.to(device))
@@ -197,6 +198,17 @@ def draw_batch(
             for tensor in (clean, noise, sigma, features, target_idx, condition)
         )
     )
+
+
+def draw_sigma(count: int, generator: Generator) -> Float[Tensor, " count"]:
+    """Noise levels: logit-normal, and a quarter near 1.
+
+    Every sample starts at pure noise, and a sample of one step never leaves it: a logit-normal
+    alone hardly goes there, and what the network has not learned there shows as blotches.
+    """
+    sigma = torch.sigmoid(torch.randn(count, generator=generator) + 0.8).clamp_min(LEAST_SIGMA)
+    high = 1 - 0.2 * torch.rand(count, generator=generator).square()
+    return torch.where(torch.rand(count, generator=generator) < 0.25, high, sigma)
 
 
 def _draw_sources(config: TrainConfig, count: int, generator: Generator) -> Tensor:

@@ -1,5 +1,6 @@
 """The app in a real browser: a server of its own, and words for what a visitor does."""
 
+import base64
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 from playwright.sync_api import Page
 
@@ -90,11 +92,9 @@ def show(page: Page, frame: int) -> None:
 
 def pixels(page: Page, canvas: str) -> np.ndarray:
     """RGBA of a canvas as it is on screen, before the browser scales it."""
-    values = page.locator(canvas).evaluate(
-        "c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data)"
-    )
-    side = round((len(values) / 4) ** 0.5)
-    return np.array(values, np.uint8).reshape(side, side, 4)
+    url = page.locator(canvas).evaluate("canvas => canvas.toDataURL('image/png')")
+    png = np.frombuffer(base64.b64decode(url.partition(",")[2]), np.uint8)
+    return cv2.cvtColor(cv2.imdecode(png, cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA)
 
 
 def panel(page: Page, name: str) -> np.ndarray:

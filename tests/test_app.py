@@ -140,6 +140,19 @@ def test_bad_upload_gets_a_sentence_and_keeps_the_clip(page, model, name, data):
     assert not paint(page, block(slice(3, 5))).exception
 
 
+def test_start_past_the_end_gets_a_sentence(page, model):
+    page.run()
+    key = "bundled_cup_tilt_zoom"
+    page.number_input(key=f"start_{key}").set_value(999.0).run()
+    assert "start" in page.warning[0].value
+    assert page.session_state["visitor"].source == Source()
+    page.number_input(key=f"start_{key}").set_value(0.5).run()
+    assert not page.warning
+    page.number_input(key=f"fps_{key}").set_value(15.0).run()
+    assert page.session_state["visitor"].source == Source(start=0.5, fps=15.0)
+    assert "tokens predicted" in numbers(page)
+
+
 def test_upload_becomes_the_clip(page, model, make_video):
     moving = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 48, 64, 3), np.uint8)
     data = make_video(moving * 10, name="mine.mp4").read_bytes()
@@ -243,6 +256,10 @@ def test_saved_answer_comes_back(tmp_path):
     again = answers.load(tmp_path)
     assert again.samples == first.samples
     assert again.summary() == first.summary()
+
+
+def test_shape_known_before_loading_is_the_models(model):
+    assert session.config() == session.model_room().open().result().config
 
 
 def test_shipped_answer_is_the_models(model):

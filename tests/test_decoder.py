@@ -10,9 +10,10 @@ import torch
 from decoder.evaluate import evaluate, interval
 from decoder.explorer import Explorer
 from decoder.network import SOURCES, TokenDecoder
+from decoder.noise import SHARED, draw_noise, draw_stable_noise
 from decoder.pipeline import PredictionDecoderPipeline, make_pipeline, velocity
 from decoder.pixels import paste, to_tubelets
-from decoder.train import TrainConfig, train
+from decoder.train import TrainConfig, draw_sigma, train
 from vjepa import checkpoint, masks
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
@@ -162,10 +163,25 @@ def test_what_is_hidden_cannot_change_the_samples(explorer, frames, mask):
     assert (second.ceiling != explorer.frames).any()
 
 
-def test_noise_of_a_token_stays_while_the_mask_grows(explorer):
-    small = explorer.pipeline.noise(torch.tensor([[4, 7]]), [generator(5)])
-    large = explorer.pipeline.noise(torch.tensor([[2, 4, 7, 9]]), [generator(5)])
-    assert torch.equal(small[0], large[0, [1, 2]])
+def test_noise_of_a_token_stays_while_the_mask_grows():
+    small = draw_stable_noise(CONFIG.grid, 8, torch.tensor([4, 7]), generator(5))
+    large = draw_stable_noise(CONFIG.grid, 8, torch.tensor([2, 4, 7, 9]), generator(5))
+    assert torch.equal(small, large[[1, 2]])
+
+
+def test_noise_is_standard_and_mostly_shared_through_time():
+    every = torch.arange(2 * 16).expand(1, -1)
+    noise = draw_noise((2, 4, 4), 4000, every, generator())[0].view(2, 16, 4000)
+    assert noise.std().item() == pytest.approx(1, abs=0.01)
+    assert (noise[0] * noise[1]).mean().item() == pytest.approx(SHARED, abs=0.02)
+    assert (noise[0, 0] * noise[0, 1]).mean().item() == pytest.approx(0, abs=0.06)
+
+
+def test_training_visits_pure_noise_and_all_else():
+    sigma = draw_sigma(4000, generator())
+    assert sigma.min() >= 0.05 and sigma.max() <= 1
+    assert 0.1 < (sigma > 0.95).float().mean() < 0.4
+    assert (sigma < 0.5).float().mean() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
-from timm.layers import Mlp
 from torch import Tensor, nn
 
 
@@ -61,15 +60,27 @@ class Attention(nn.Module):
         return self.proj(rearrange(attend(q, k, v), "b h n d -> b n (h d)"))
 
 
+class Mlp(nn.Module):
+    """Two linear layers, four times as wide in between, with exact GELU."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, 4 * dim)
+        self.fc2 = nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
 class Block(nn.Module):
-    """Pre-norm transformer block: attention, then an MLP of ratio 4 with exact GELU."""
+    """Pre-norm transformer block: attention, then an MLP."""
 
     def __init__(self, dim: int, num_heads: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = Mlp(dim, 4 * dim)
+        self.mlp = Mlp(dim)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         x = x + self.attn(self.norm1(x))

@@ -59,7 +59,7 @@ def _component(name: str, *scripts: str):
 
 
 _picker = _component("picker", "wire.js", "picker.js")
-_painter = _component("painter", "wire.js", "stage.js", "painter.js")
+_painter = _component("painter", "wire.js", "stage.js", "ink.js", "painter.js")
 _panels = _component("panels", "wire.js", "stage.js", "panels.js")
 
 

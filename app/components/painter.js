@@ -12,7 +12,6 @@ const ICONS = {
   next: "M7 6l8 6-8 6z M18 6v12",
 };
 const HISTORY = 200;
-const HATCH = 9; // px between two lines
 
 /** The playing clip under a sheet of tokens that can be hidden and shown. */
 class Painter {
@@ -96,7 +95,8 @@ class Painter {
 
   /** Shortcuts work as soon as the pointer is over the clip, unless someone types elsewhere. */
   takeKeys() {
-    if (document.activeElement === document.body) this.ink.focus({ preventScroll: true });
+    const quietly = { preventScroll: true, focusVisible: false };
+    if (document.activeElement === document.body) this.ink.focus(quietly);
   }
 
   act(name) {
@@ -127,6 +127,7 @@ class Painter {
   press(event) {
     if (event.button !== 0 || !stage.clip) return;
     this.ink.setPointerCapture(event.pointerId);
+    this.root.querySelector(".hint")?.remove(); // it has done its work
     const cell = this.cellAt(event);
     this.drag = { from: cell, last: cell, before: stage.mask.slice() };
     this.move(event);
@@ -302,70 +303,10 @@ class Painter {
     this.drawInk();
   }
 
-  /** Hatching over hidden tokens, their outline, and the grid while the pointer is over it. */
   drawInk() {
     if (!stage.clip) return;
     this.drawnStep = stage.step;
-    const { ink } = this;
-    const scale = window.devicePixelRatio;
-    ink.width = ink.clientWidth * scale;
-    ink.height = ink.clientHeight * scale;
-    const context = ink.getContext("2d");
-    const unit = ink.width / stage.clip.size;
-    this.drawHatching(context, unit, scale);
-    if (this.cell) this.drawGrid(context, unit * stage.patch, scale);
-  }
-
-  drawHatching(context, unit, scale) {
-    const side = unit * stage.patch;
-    const hidden = new Path2D();
-    stage.forHidden((_, x, y) => hidden.rect(x * unit, y * unit, side + 0.5, side + 0.5));
-    context.fillStyle = "rgb(16 17 20 / 58%)";
-    context.fill(hidden);
-    context.save();
-    context.clip(hidden);
-    context.strokeStyle = "rgb(255 255 255 / 62%)";
-    context.lineWidth = 1.4 * scale;
-    context.stroke(diagonals(context.canvas.width, HATCH * scale));
-    context.restore();
-    context.strokeStyle = getComputedStyle(this.root.querySelector(".painter")).accentColor;
-    context.lineWidth = 2 * scale;
-    context.stroke(this.outline(side));
-  }
-
-  /** The border between hidden and visible tokens of the current time step. */
-  outline(side) {
-    const [, rows, columns] = stage.grid;
-    const first = stage.step * rows * columns;
-    const hidden = (row, column) =>
-      row >= 0 && row < rows && column >= 0 && column < columns
-        ? stage.mask[first + row * columns + column]
-        : 0;
-    const path = new Path2D();
-    for (let row = 0; row <= rows; row++) {
-      for (let column = 0; column <= columns; column++) {
-        const [x, y] = [column * side, row * side];
-        if (hidden(row, column) !== hidden(row - 1, column)) line(path, x, y, x + side, y);
-        if (hidden(row, column) !== hidden(row, column - 1)) line(path, x, y, x, y + side);
-      }
-    }
-    return path;
-  }
-
-  drawGrid(context, side, scale) {
-    const { width } = context.canvas;
-    const lines = new Path2D();
-    for (let at = side; at < width - 1; at += side) {
-      line(lines, at, 0, at, width);
-      line(lines, 0, at, width, at);
-    }
-    context.strokeStyle = "rgb(255 255 255 / 28%)";
-    context.lineWidth = scale;
-    context.stroke(lines);
-    const [row, column] = this.cell;
-    context.strokeStyle = "#fff";
-    context.lineWidth = 2 * scale;
-    context.strokeRect(column * side + scale, row * side + scale, side - 2 * scale, side - 2 * scale);
+    drawInk(this.ink, this.cell, getComputedStyle(this.root.querySelector(".painter")).accentColor);
   }
 
   addIcons() {
@@ -423,17 +364,6 @@ function cellsBetween([row, column], [toRow, toColumn]) {
     Math.round(row + ((toRow - row) * i) / steps),
     Math.round(column + ((toColumn - column) * i) / steps),
   ]);
-}
-
-function line(path, x, y, toX, toY) {
-  path.moveTo(x, y);
-  path.lineTo(toX, toY);
-}
-
-function diagonals(size, gap) {
-  const path = new Path2D();
-  for (let at = -size; at < size; at += gap) line(path, at, size, at + size, 0);
-  return path;
 }
 
 export default function ({ parentElement, data, setStateValue }) {
