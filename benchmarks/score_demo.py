@@ -16,7 +16,7 @@ from vjepa.analysis import probe
 from vjepa.checkpoint import BUNDLED
 
 LEVELS = (0, 1, 2, 3, 4)
-PROBE_LEVELS = (0, 1, 2, 3)
+PROBE_LEVELS = (0, 1, 3)
 
 
 def score(world_clips: int, real_clips: int, train_clips: int, test_clips: int) -> dict:
@@ -49,8 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--world-clips", type=int, default=200)
     parser.add_argument("--real-clips", type=int, default=32)
-    parser.add_argument("--train-clips", type=int, default=1500)
-    parser.add_argument("--test-clips", type=int, default=600)
+    parser.add_argument("--train-clips", type=int, default=2000)
+    parser.add_argument("--test-clips", type=int, default=1200)
     card = score(**vars(parser.parse_args()))
     path = BUNDLED["demo"].parent / "card.json"
     path.write_text(json.dumps(card, indent=1) + "\n")

@@ -63,9 +63,10 @@ def spread_error_correlation(
 def trivial_fills(truth: Frames, hidden: PixelMask) -> dict[str, Frames]:
     """What needs no model: the mean colour, the nearest visible moment, OpenCV's inpainting."""
     mean = np.where(hidden[..., None], truth[~hidden].mean(0).round().astype(np.uint8), truth)
+    # from the mean, not the truth: OpenCV returns a frame that is hidden whole as it came
     inpainted = [
         cv2.inpaint(frame, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
-        for frame, mask in zip(truth, hidden, strict=True)
+        for frame, mask in zip(mean, hidden, strict=True)
     ]
     return {
         "mean_colour": mean,

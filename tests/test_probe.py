@@ -59,7 +59,8 @@ def test_a_result_has_intervals_and_a_baseline():
     low, high = row["accuracy"]["ci95"]
     assert low <= row["accuracy"]["mean"] <= high
     assert row["chance"] == pytest.approx(1 / 12)
-    assert 0 <= row["baselines"]["random"]["mean"] <= 1
+    random = row["baselines"]["random"]["mean"]
+    assert row["above_random"]["mean"] == pytest.approx(row["accuracy"]["mean"] - random)
 
 
 @pytest.mark.parametrize(

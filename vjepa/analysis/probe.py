@@ -101,10 +101,10 @@ def hits(
     return classifier.predict(test[model]) == test.labels[task]
 
 
-def interval(right: Bool[np.ndarray, " N"]) -> dict:
-    """Accuracy with its normal 95 % interval over test clips."""
-    mean = float(right.mean())
-    half = 1.96 * float(np.sqrt(mean * (1 - mean) / len(right)))
+def interval(values: np.ndarray) -> dict:
+    """Mean with its normal 95 % interval over test clips."""
+    mean = float(values.mean())
+    half = 1.96 * float(values.std()) / np.sqrt(len(values))
     return {"mean": mean, "ci95": [mean - half, mean + half]}
 
 
@@ -128,7 +128,8 @@ def evaluate(
         seeds: of the clips (and of the twin's weights); the test clips of all are pooled.
 
     Returns:
-        one dictionary a task and probe: accuracy and the random baseline's, with intervals.
+        one dictionary a task and probe: accuracy, the random baseline's, and their difference
+        clip by clip, with intervals.
 
     Raises:
         InputError: an unknown task or probe, or no clips.
@@ -143,7 +144,7 @@ def evaluate(
         for key in product(tasks, probes, models):
             task, probe, name = key
             right.setdefault(key, []).append(hits(train, test, name, task, probe))
-    scored = {key: interval(np.concatenate(parts)) for key, parts in right.items()}
+    scored = {key: np.concatenate(parts).astype(float) for key, parts in right.items()}
     return [
         {
             "task": task,
@@ -152,9 +153,10 @@ def evaluate(
             "train_clips": train_clips,
             "labels": 1.0,
             "seeds": list(seeds),
-            "accuracy": scored[task, probe, "model"],
+            "accuracy": interval(scored[task, probe, "model"]),
             "chance": 1 / len(TASKS[task]),
-            "baselines": {"random": scored[task, probe, "random"]},
+            "baselines": {"random": interval(scored[task, probe, "random"])},
+            "above_random": interval(scored[task, probe, "model"] - scored[task, probe, "random"]),
         }
         for task, probe in product(tasks, probes)
     ]
