@@ -22,9 +22,9 @@ def main() -> None:
 
 
 def first_mask() -> torch.Tensor:
-    """A block over the middle of the frame, through all time."""
+    """The frame's middle, once it was seen for a moment: what was there has to go on."""
     t, h, w = session.config().grid
-    return masks.box((t, h, w), (0, t), (h // 3, h - h // 3), (w // 3, w - w // 3))
+    return masks.box((t, h, w), (t // 4, t), (1, h - 1), (1, w - 1))
 
 
 if __name__ == "__main__":

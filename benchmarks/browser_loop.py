@@ -37,18 +37,20 @@ probe()
 """
 WATCH = """() => {
     const times = window.times = {};
-    const begin = (name) => () => { delete times[name]; times.began = performance.now(); };
-    addEventListener("pointerup", begin("answered"), true);
-    addEventListener("change", begin("ticked"), true);
+    const begin = () => {
+        for (const name of ["answered", "ticked"]) delete times[name];
+        times.began = performance.now();
+    };
+    addEventListener("pointerup", begin, true);
     const end = (name) => requestAnimationFrame(() => { times[name] ??= performance.now(); });
     const watch = (place, done) => new MutationObserver(done)
         .observe(place, { attributes: true, childList: true, characterData: true, subtree: true });
+    const text = () => document.querySelector(".stText").innerText;
+    let last = text();
+    watch(document.body, () => text() !== last && (last = text(), end("ticked")));
     const hosts = [...document.querySelectorAll("*")].map((element) => element.shadowRoot);
     const panels = hosts.find((root) => root?.querySelector(".panels")).querySelector(".panels");
     watch(panels, () => panels.dataset.answer === "shown" && end("answered"));
-    const text = document.querySelector(".stText");
-    let last = text.innerText;
-    watch(text, () => text.innerText !== last && (last = text.innerText, end("ticked")));
 }"""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.utils import logging
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
 import vjepa
@@ -177,7 +177,7 @@ class Explorer:
     @torch.no_grad()
     def predict(
         self,
-        mask: Bool[np.ndarray, "t h w"] | Bool[Tensor, "t h w"],
+        mask: np.ndarray | Tensor,
         seeds: Sequence[int] = (0, 1, 2, 3),
         steps: int = 4,
         *,
@@ -188,7 +188,7 @@ class Explorer:
         """Predicts behind the mask, and decodes one sample a seed.
 
         Args:
-            mask: True = hidden.
+            mask: bool (t, h, w), True = hidden.
             seeds: one sample each; the same seed gives the same sample.
             steps: of the diffusion; 1 gives the expected image.
             mask_type: which learned mask token stands for what is hidden, "short" or "long".
