@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,8 +154,4 @@ def at_hand(question: Question) -> bool:
 def _load_explorer() -> Any:
     from decoder import Explorer
 
-    explorer = Explorer.load(MODEL)
-    # Streamlit collects garbage after every run: looking through torch's own objects each time
-    # would hold up the answer by a quarter of a second.
-    gc.freeze()
-    return explorer
+    return Explorer.load(MODEL)

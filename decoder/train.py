@@ -6,8 +6,6 @@ tubelets wider than the network, predicting noise or velocity fails.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from diffusers.training_utils import EMAModel
 from jaxtyping import Float
 from timm.optim import param_groups_weight_decay
 from torch import Generator, Tensor
-from tqdm import tqdm
 
 import vjepa
 from decoder.network import SOURCES, TokenDecoder
@@ -30,68 +27,42 @@ from vjepa.data.sources import Source, open_source
 from vjepa.errors import InputError
 from vjepa.grid import take
 from vjepa.model import VJEPA, normalize_features
-from vjepa.run_folder import RunFolder, step_generator, write_recipe
+from vjepa.run_folder import RunFolder, write_recipe
 from vjepa.schedules import warmup_cosine
+from vjepa.training import RunConfig, step_generator, train_steps
 
 LEAST_SIGMA = 0.05
 """Training draws no less noise: the velocity's error grows with 1 / sigma."""
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(RunConfig):
     """What a decoder's training run is made of; the defaults are the bundled decoder's.
 
     Attributes:
-        out: folder of the run: metrics.jsonl, last.pt, and the decoder when it is done.
         model: the frozen model, by name or path.
-        data: "world", a .npy file of stored clips, or a folder of videos.
-        levels: difficulties of the world, mixed equally.
         width, depth, num_heads: size of the network.
-        steps: optimizer steps.
-        batch_size: clips a step, over all processes.
-        lr: peak learning rate; a warm-up leads to it and a cosine to a hundredth of it.
-        warmup: steps of the warm-up.
         weight_decay: of matrices.
         ema: greatest momentum of the averaged weights, which are the ones that are kept.
-        max_targets: hidden tokens decoded per clip.
         feature_noise: noise on the condition, against drift of the predictor.
         target_share, null_share: samples conditioned on true features, and on nothing.
-        seed: of weights, data, masks and noise.
-        precision: "bf16" or "no" (float32).
-        save_every: steps between checkpoints.
-        log_every: steps between lines of metrics.
-        resume: go on from last.pt in `out`.
     """
 
-    out: Path
     model: str = "demo"
-    data: str = "world"
-    levels: tuple[int, ...] = (0, 1, 2, 3, 4)
     width: int = 256
     depth: int = 4
     num_heads: int = 4
     steps: int = 3000
-    batch_size: int = 32
     lr: float = 1e-3
     warmup: int = 100
     weight_decay: float = 0.01
     ema: float = 0.999
-    max_targets: int = 128
     feature_noise: float = 0.1
     target_share: float = 0.25
     null_share: float = 0.1
-    seed: int = 0
-    precision: str = "bf16"
-    save_every: int = 200
-    log_every: int = 20
-    resume: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "max_targets", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.precision not in ("bf16", "no"):
-            raise InputError(f"precision must be bf16 or no, not {self.precision!r}.")
+        super().__post_init__()
         if self.width % self.num_heads:
             raise InputError(f"width ({self.width}) must be a multiple of num_heads.")
 
@@ -285,38 +256,16 @@ def train(config: TrainConfig) -> Path:
         restore(run, state, str(folder.last))
     run.average.to(accelerator.device)
     wrapped, run.optimizer = accelerator.prepare(run.network, run.optimizer)
-    for metrics in _steps(run, wrapped, source, model, config, accelerator, folder):
-        if accelerator.is_main_process:
-            folder.log(metrics)
+
+    def advance(_: bool) -> dict[str, float]:
+        batch = draw_batch(source, model, config, run.step, accelerator)
+        return train_step(run, wrapped, batch, config, accelerator)
+
+    train_steps(run, config, folder, accelerator, advance)
     if accelerator.is_main_process:
         export(run, config.out / "decoder")
         write_recipe(config.out / "decoder", config)
     return config.out / "decoder"
-
-
-def _steps(
-    run: Run,
-    wrapped: torch.nn.Module,
-    source: Source,
-    model: VJEPA,
-    config: TrainConfig,
-    accelerator: Accelerator,
-    folder: RunFolder,
-) -> Iterator[dict[str, float]]:
-    """Trains to the end; yields metrics every `log_every` steps."""
-    clock, first = time.monotonic(), run.step
-    main = accelerator.is_main_process
-    bar = tqdm(initial=run.step, total=config.steps, unit="step", disable=not main)
-    while run.step < config.steps:
-        batch = draw_batch(source, model, config, run.step, accelerator)
-        metrics = train_step(run, wrapped, batch, config, accelerator)
-        bar.update()
-        bar.set_postfix(loss=f"{metrics['loss']:.3f}")
-        if run.step % config.log_every == 0 or run.step == config.steps:
-            speed = (run.step - first) * config.batch_size / (time.monotonic() - clock)
-            yield {"step": run.step, **metrics, "clips_per_second": speed}
-        if run.step % config.save_every == 0 and main:
-            folder.save(run.state())
 
 
 def export(run: Run, folder: Path) -> None:

@@ -1,12 +1,10 @@
 """Pretraining: the masked feature prediction of the paper, on one device or many.
 
-The loop reads top-down: `pretrain` -> `_steps` -> `draw_batch`, `train_step`.
+It reads top-down from `pretrain`: a run starts or resumes, and every step draws a batch and trains.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import torch
 from accelerate import Accelerator
 from timm.optim import param_groups_weight_decay
 from torch import Generator, Tensor
-from tqdm import tqdm
 
 from vjepa import checkpoint, masks
 from vjepa.analysis.collapse import effective_rank, feature_spread
@@ -22,64 +19,35 @@ from vjepa.augment import random_resized_crop
 from vjepa.config import MASK_TYPES, preset
 from vjepa.data.clips import normalize
 from vjepa.data.sources import Source, open_source
-from vjepa.errors import InputError
 from vjepa.model import VJEPA, MaskBatch, normalize_features
-from vjepa.run_folder import RunFolder, step_generator, write_recipe
+from vjepa.run_folder import RunFolder, write_recipe
 from vjepa.schedules import cosine, linear, warmup_cosine
+from vjepa.training import RunConfig, step_generator, train_steps
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
+class PretrainConfig(RunConfig):
     """What a pretraining run is made of; the defaults are the bundled model's.
 
     Attributes:
-        out: folder of the run: metrics.jsonl, last.pt, and the model when it is done.
         preset: shape of the model, one of `vjepa.config.PRESETS`.
-        data: "world", a .npy file of stored clips, or a folder of videos.
-        levels: difficulties of the world, mixed equally.
-        steps: optimizer steps.
-        batch_size: clips a step, over all processes.
-        lr: peak learning rate; a warm-up leads to it and a cosine to `final_lr`.
-        final_lr: learning rate of the last step.
-        warmup: steps of the warm-up.
+        final_lr: learning rate of the last step; a cosine leads to it.
         weight_decay: at the first and at the last step.
         ema: momentum of the target encoder at the first and at the last step.
         crop_scale: least and greatest area of the random resized crop.
-        max_targets: hidden tokens predicted per clip and mask; fewer make the predictor cheaper.
         clip_grad: largest norm of the gradient.
-        seed: of weights, data and masks.
-        precision: "bf16" or "no" (float32).
-        save_every: steps between checkpoints.
-        log_every: steps between lines of metrics.
-        resume: go on from last.pt in `out`.
     """
 
-    out: Path
     preset: str = "demo"
-    data: str = "world"
-    levels: tuple[int, ...] = (0, 1, 2, 3, 4)
-    steps: int = 4000
-    batch_size: int = 32
-    lr: float = 5e-4
+    max_targets: int = 96
     final_lr: float = 2e-5
-    warmup: int = 300
     weight_decay: tuple[float, float] = (0.04, 0.04)
     ema: tuple[float, float] = (0.996, 0.9998)
     crop_scale: tuple[float, float] = (0.5, 1.0)
-    max_targets: int = 96
     clip_grad: float = 10.0
-    seed: int = 0
-    precision: str = "bf16"
-    save_every: int = 200
-    log_every: int = 20
-    resume: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "max_targets", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
-        if self.precision not in ("bf16", "no"):
-            raise InputError(f"precision must be bf16 or no, not {self.precision!r}.")
+        super().__post_init__()
         preset(self.preset)
 
 
@@ -207,9 +175,16 @@ def pretrain(config: PretrainConfig) -> Path:
     if state:
         restore(run, state, str(folder.last))
     wrapped, run.optimizer = accelerator.prepare(run.model, run.optimizer)
-    for metrics in _steps(run, wrapped, source, config, accelerator, folder):
-        if accelerator.is_main_process:
-            folder.log(metrics)
+
+    def advance(logs: bool) -> dict[str, float]:
+        batch = draw_batch(source, config, run.step, accelerator)
+        metrics = train_step(run, wrapped, batch, config, accelerator)
+        if logs:
+            with accelerator.autocast():
+                metrics |= health(run.model, batch[0])
+        return metrics
+
+    train_steps(run, config, folder, accelerator, advance)
     if accelerator.is_main_process:
         checkpoint.save(run.model, config.out / "model")
         write_recipe(config.out / "model", config)
@@ -221,34 +196,3 @@ def restore(run: Run, state: dict, source: str) -> None:
     checkpoint.fill(run.model, state["model"], source)
     run.optimizer.load_state_dict(state["optimizer"])
     run.step = state["step"]
-
-
-def _steps(
-    run: Run,
-    wrapped: torch.nn.Module,
-    source: Source,
-    config: PretrainConfig,
-    accelerator: Accelerator,
-    folder: RunFolder,
-) -> Iterator[dict[str, float]]:
-    """Trains to the end; yields metrics every `log_every` steps."""
-    clock, clips_seen = time.monotonic(), 0
-    bar = tqdm(
-        initial=run.step,
-        total=config.steps,
-        unit="step",
-        disable=not accelerator.is_main_process,
-    )
-    while run.step < config.steps:
-        batch = draw_batch(source, config, run.step, accelerator)
-        metrics = train_step(run, wrapped, batch, config, accelerator)
-        clips_seen += config.batch_size
-        bar.update()
-        bar.set_postfix(loss=f"{metrics['loss']:.3f}")
-        if run.step % config.log_every == 0 or run.step == config.steps:
-            with accelerator.autocast():
-                metrics |= health(run.model, batch[0])
-            speed = clips_seen / (time.monotonic() - clock)
-            yield {"step": run.step, **metrics, "clips_per_second": speed}
-        if run.step % config.save_every == 0 and accelerator.is_main_process:
-            folder.save(run.state())

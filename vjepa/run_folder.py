@@ -1,8 +1,4 @@
-"""The folder of a training run: metrics as JSON lines, and one checkpoint to resume from.
-
-Every step of a run draws from a generator of its own (`step_generator`), so a checkpoint needs no
-random state: a resumed run follows the trajectory of one that was never stopped.
-"""
+"""The folder of a training run: metrics as JSON lines, and one checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -16,14 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator
 
 from vjepa.errors import InputError
-
-
-def step_generator(seed: int, step: int, device: str | torch.device = "cpu") -> Generator:
-    """The generator of one step: its draws depend on nothing but seed and step."""
-    return Generator(device).manual_seed(seed * 1_000_003 + step)
 
 
 def write_recipe(folder: Path, config: Any) -> None:
