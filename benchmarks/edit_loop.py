@@ -17,7 +17,7 @@ from torch import Generator
 
 from decoder import Explorer
 from vjepa import masks
-from vjepa.data.clips import bundled_clips
+from vjepa.data.clips import bundled_clips, normalize
 from vjepa.grid import split
 
 SEEDS, STEPS, NAIVE_STEPS, REPEATS = (0, 1, 2, 3), 4, 100, 7
@@ -43,7 +43,7 @@ def measure_naive(explorer: Explorer, mask: torch.Tensor) -> float:
     model, tokens = explorer.model, explorer.config.num_tokens
     every = torch.arange(tokens).unsqueeze(0)
     context_idx, target_idx = split(mask)
-    context = model.encode_context(explorer._current.pixels, context_idx)
+    context = model.encode_context(normalize(explorer.frames)[None], context_idx)
     features = torch.zeros(1, tokens, explorer.config.embed_dim)
     features[:, target_idx[0]] = model.predict(context, context_idx, target_idx).float()
     for seed in SEEDS:

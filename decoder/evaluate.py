@@ -25,7 +25,7 @@ from decoder.explorer import Explorer
 from decoder.pixels import paste
 from vjepa import masks
 from vjepa.data.clips import bundled_clips, normalize, read_frames
-from vjepa.data.sources import VIDEO_SUFFIXES, duration
+from vjepa.data.sources import CLIP_SECONDS, VIDEO_SUFFIXES, duration
 from vjepa.data.world import World
 from vjepa.errors import InputError
 from vjepa.grid import pixel_mask, split, take
@@ -149,7 +149,7 @@ def _video_paths(clips: str) -> list[Path]:
 
 
 def _start(path: Path, position: float) -> float:
-    return position * max(duration(path) - 64 / 30, 0.0)
+    return position * max(duration(path) - CLIP_SECONDS, 0.0)
 
 
 @torch.no_grad()

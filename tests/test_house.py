@@ -35,3 +35,12 @@ def test_every_clip_has_its_source_and_licence():
     rows = (ROOT / "assets" / "clips" / "README.md").read_text()
     for name in bundled_clips():
         assert f"`{name}`" in rows
+
+
+def test_the_readme_s_example_runs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    names: dict = {}
+    exec(example, names)
+    assert names["features"].shape == (1, 392, 192)
+    assert names["result"].frames.shape == (4, 16, 112, 112, 3)

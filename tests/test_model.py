@@ -161,3 +161,8 @@ def test_normalize_features_has_no_parameters():
 def test_an_impossible_shape_is_refused(fields):
     with pytest.raises(InputError):
         ModelConfig.from_dict(CONFIG.to_dict() | fields)
+
+
+def test_a_clip_is_taken_in_any_precision(model, clips):
+    low = model.bfloat16().encode(clips)
+    assert low.dtype == torch.bfloat16

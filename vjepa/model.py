@@ -60,7 +60,7 @@ class VJEPA(nn.Module):
         """Target-encoder features of whole clips: what frozen evaluation uses.
 
         Args:
-            clips: normalised frames (`vjepa.read_clip` makes them).
+            clips: normalised frames (`vjepa.read_clip`), on any device, in any precision.
 
         Raises:
             InputError: clips of another size than the model's.
@@ -118,7 +118,7 @@ class VJEPA(nn.Module):
                 f"The model wants clips of shape (B, {', '.join(map(str, expected))}) and got "
                 f"{tuple(clips.shape)}: read them with vjepa.read_clip."
             )
-        return clips
+        return clips.to(self.device, self.dtype)
 
 
 def normalize_features(features: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
