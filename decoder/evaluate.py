@@ -24,6 +24,7 @@ from decoder import metrics
 from decoder.explorer import Explorer
 from decoder.pixels import paste
 from vjepa import masks
+from vjepa.analysis.interval import interval
 from vjepa.data.clips import bundled_clips, normalize, read_frames
 from vjepa.data.sources import CLIP_SECONDS, VIDEO_SUFFIXES, duration
 from vjepa.data.world import World
@@ -35,7 +36,7 @@ MASK_NAMES = ("short", "long", "box", "future")
 UNTRAINED_REAL = ("cup_tilt_zoom", "bigbuckbunny")
 """Real clips that no bundled model was trained on."""
 GROUP = 8
-"""Clips that share one mask, so that one clip's predictions can stand in for another's."""
+"""Clips, at most, that share a mask, so that one's predictions can stand in for another's."""
 SPREAD_SEEDS = 8
 STEP_COUNTS = (1, 4, 32)
 
@@ -71,13 +72,6 @@ class Scores:
     def difference(self, a: str, b: str) -> dict:
         """Mean of a - b over clips, with its 95 % interval."""
         return interval(np.subtract(self.values[a], self.values[b]))
-
-
-def interval(values: Float[np.ndarray, " n"]) -> dict:
-    """Mean and normal 95 % interval of the mean, over clips."""
-    mean = float(np.mean(values))
-    half = 1.96 * float(np.std(values, ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else 0.0
-    return {"mean": mean, "ci95": [mean - half, mean + half]}
 
 
 def evaluate(explorer: Explorer, clips: str, n: int, *, levels, seed: int, steps: int) -> dict:
@@ -158,9 +152,8 @@ def make_groups(
 ) -> Iterator[Group]:
     """Groups of clips under a mask each, the kinds of mask in turn."""
     model = explorer.model
-    for number, part in enumerate(frames.split(GROUP)):
-        if len(part) < 2:  # a lone clip has no other to be confused with
-            part = torch.cat([part, frames[:1]])
+    # groups of about equal size: a lone clip would have no other to be confused with
+    for number, part in enumerate(frames.tensor_split(-(-len(frames) // GROUP))):
         name = MASK_NAMES[number % len(MASK_NAMES)]
         mask = masks.make(name, explorer.grid, generator)
         context_idx, target_idx = (idx.expand(len(part), -1) for idx in split(mask))
@@ -262,8 +255,8 @@ def reencode(
     Both are averaged over the hidden tokens.
     """
     model = explorer.model
-    clips = normalize(torch.from_numpy(decoded)).to(model.device, model.dtype)
-    again = take(normalize_features(model.encode(clips).float()), group.target_idx)
+    encoded = model.encode(normalize(torch.from_numpy(decoded))).float()
+    again = take(normalize_features(encoded), group.target_idx)
     return again.mean(1).cpu(), group.predictions.mean(1).cpu()
 
 

@@ -7,31 +7,19 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny import TINY
 
 import vjepa
 from vjepa import checkpoint
-from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
-
-CONFIG = ModelConfig(
-    image_size=32,
-    num_frames=4,
-    patch_size=16,
-    embed_dim=24,
-    depth=1,
-    num_heads=2,
-    predictor_embed_dim=12,
-    predictor_depth=1,
-    predictor_num_heads=2,
-)
 
 
 @pytest.fixture
 def model():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return VJEPA(CONFIG)
+        return VJEPA(TINY)
 
 
 @pytest.fixture
@@ -52,14 +40,14 @@ def refused(path):
 
 
 def test_what_is_saved_comes_back(model, folder):
-    clips = torch.randn(1, 3, 4, 32, 32)
+    clips = torch.randn(1, 3, 4, 48, 48)
     assert torch.equal(load(folder).encode(clips), model.encode(clips))
-    assert load(folder).config == CONFIG
+    assert load(folder).config == TINY
 
 
 def test_half_precision_on_disk_stays_close(model, tmp_path):
     checkpoint.save(model, tmp_path / "half")
-    clips = torch.randn(1, 3, 4, 32, 32)
+    clips = torch.randn(1, 3, 4, 48, 48)
     ours, theirs = load(tmp_path / "half").encode(clips), model.encode(clips)
     assert torch.cosine_similarity(ours, theirs, dim=-1).min() > 0.999
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 
-from decoder.evaluate import evaluate, interval
+from decoder.evaluate import evaluate
 from decoder.explorer import Explorer
 from decoder.network import SOURCES, TokenDecoder
 from decoder.noise import SHARED, draw_noise, draw_stable_noise
@@ -15,23 +16,12 @@ from decoder.pipeline import PredictionDecoderPipeline, make_pipeline, velocity
 from decoder.pixels import paste, to_tubelets
 from decoder.train import TrainConfig, draw_sigma, train
 from vjepa import checkpoint, masks
-from vjepa.config import ModelConfig
+from vjepa.analysis.interval import interval
 from vjepa.errors import InputError
 from vjepa.grid import pixel_mask, split
 from vjepa.model import VJEPA
 
-CONFIG = ModelConfig(
-    image_size=48,
-    num_frames=4,
-    patch_size=12,
-    embed_dim=24,
-    depth=1,
-    num_heads=2,
-    predictor_embed_dim=12,
-    predictor_depth=1,
-    predictor_num_heads=2,
-    patch_init_std=0.06,
-)
+CONFIG = TINY
 
 
 def generator(seed=0):

@@ -1,10 +1,12 @@
 """The method's algebra: what is hidden stays hidden, what is frozen stays frozen."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import TINY
 
 from vjepa import masks
 from vjepa.config import ModelConfig
@@ -13,17 +15,7 @@ from vjepa.grid import patchify, pixel_mask, split, unpatchify
 from vjepa.layers import attend, position_table
 from vjepa.model import VJEPA, MaskBatch, normalize_features
 
-CONFIG = ModelConfig(
-    image_size=32,
-    num_frames=8,
-    patch_size=8,
-    embed_dim=24,
-    depth=2,
-    num_heads=2,
-    predictor_embed_dim=12,
-    predictor_depth=2,
-    predictor_num_heads=2,
-)
+CONFIG = replace(TINY, image_size=32, num_frames=8, patch_size=8, depth=2, predictor_depth=2)
 
 
 @pytest.fixture

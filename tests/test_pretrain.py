@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 
 import vjepa
 from vjepa import config as configs
@@ -15,19 +16,6 @@ from vjepa.data.sources import StoredClips, open_source, store
 from vjepa.errors import InputError
 from vjepa.pretrain import PretrainConfig, pretrain
 from vjepa.schedules import cosine, linear, warmup_cosine
-
-TINY = configs.ModelConfig(
-    image_size=48,
-    num_frames=4,
-    patch_size=8,
-    embed_dim=24,
-    depth=1,
-    num_heads=2,
-    predictor_embed_dim=12,
-    predictor_depth=1,
-    predictor_num_heads=2,
-    patch_init_std=0.06,
-)
 
 
 @pytest.fixture(autouse=True)

@@ -3,23 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 
 from vjepa.analysis import probe
-from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
-
-CONFIG = ModelConfig(
-    image_size=48,
-    num_frames=4,
-    patch_size=12,
-    embed_dim=24,
-    depth=1,
-    num_heads=2,
-    predictor_embed_dim=12,
-    predictor_depth=1,
-    predictor_num_heads=2,
-)
 
 
 def features(separation, count=300, seed=0):
@@ -47,7 +35,7 @@ def test_pooling_ignores_the_order_of_tokens():
 def test_the_twin_has_the_shape_and_other_weights():
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        model = VJEPA(CONFIG)
+        model = VJEPA(TINY)
     twin = probe.random_twin(model)
     assert twin.config == model.config
     assert not torch.equal(twin.encoder.patch_embed.weight, model.encoder.patch_embed.weight)
@@ -55,7 +43,7 @@ def test_the_twin_has_the_shape_and_other_weights():
 
 def test_a_result_has_intervals_and_a_baseline():
     sizes = {"level": 0, "train_clips": 100, "test_clips": 20, "seeds": (0,)}
-    (row,) = probe.evaluate(VJEPA(CONFIG).eval(), ["motion"], ["knn"], **sizes)
+    (row,) = probe.evaluate(VJEPA(TINY).eval(), ["motion"], ["knn"], **sizes)
     low, high = row["accuracy"]["ci95"]
     assert low <= row["accuracy"]["mean"] <= high
     assert row["chance"] == pytest.approx(1 / 12)
@@ -70,6 +58,6 @@ def test_a_result_has_intervals_and_a_baseline():
 def test_bad_input_gets_one_sentence(tasks, probes, count):
     with pytest.raises(InputError) as caught:
         probe.evaluate(
-            VJEPA(CONFIG), tasks, probes, level=0, train_clips=count, test_clips=20, seeds=(0,)
+            VJEPA(TINY), tasks, probes, level=0, train_clips=count, test_clips=20, seeds=(0,)
         )
     assert "\n" not in str(caught.value)

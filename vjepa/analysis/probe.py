@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Generator, Tensor
 from tqdm import tqdm
 
+from vjepa.analysis.interval import interval
 from vjepa.data.clips import normalize
 from vjepa.data.world import CATEGORIES, MOTIONS, World
 from vjepa.errors import InputError
@@ -82,8 +83,7 @@ def collect(
     for start in tqdm(range(0, count, 32), desc=f"{split} clips, level {level}", unit="batch"):
         batch = world.sample(min(32, count - start), generator)
         for name, model in models.items():
-            clips = normalize(batch.frames).to(model.device, model.dtype)
-            pooled[name].append(pool(model.encode(clips)).cpu().numpy())
+            pooled[name].append(pool(model.encode(normalize(batch.frames))).cpu().numpy())
         for task in TASKS:
             labels[task].append(getattr(batch, task).cpu().numpy())
     return Features(
@@ -99,13 +99,6 @@ def hits(
     classifier = make_pipeline(StandardScaler(), PROBES[probe]())
     classifier.fit(train[model], train.labels[task])
     return classifier.predict(test[model]) == test.labels[task]
-
-
-def interval(values: np.ndarray) -> dict:
-    """Mean with its normal 95 % interval over test clips."""
-    mean = float(values.mean())
-    half = 1.96 * float(values.std()) / np.sqrt(len(values))
-    return {"mean": mean, "ci95": [mean - half, mean + half]}
 
 
 def evaluate(
