@@ -68,8 +68,8 @@ def default_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def save(model: VJEPA, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes a model as a folder: config.json and model.safetensors."""
+def save(model: torch.nn.Module, folder: Path, dtype: torch.dtype = torch.float16) -> None:
+    """Writes a model that has a `config` as a folder: config.json and model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.to(dtype).contiguous().cpu() for name, t in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors")
@@ -82,7 +82,17 @@ def load_folder(folder: Path) -> VJEPA:
     Raises:
         InputError: a file is missing or unreadable, or a tensor missing, unexpected or misshapen.
     """
-    config = read_config(folder / "config.json")
+    model = VJEPA(read_config(folder / "config.json"))
+    fill_from(model, folder)
+    return model
+
+
+def fill_from(model: torch.nn.Module, folder: Path) -> None:
+    """Copies the tensors of a folder's model.safetensors into a model.
+
+    Raises:
+        InputError: the file is missing or unreadable, or it is another model's.
+    """
     path = folder / "model.safetensors"
     if not path.is_file():
         raise InputError(f"{folder} has no model.safetensors: it is no model folder.")
@@ -90,9 +100,7 @@ def load_folder(folder: Path) -> VJEPA:
         tensors = load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path} is no readable safetensors file: {error}.") from error
-    model = VJEPA(config)
     fill(model, tensors, str(path))
-    return model
 
 
 def read_config(path: Path) -> ModelConfig:

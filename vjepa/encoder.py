@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from vjepa.config import ModelConfig
+from vjepa.errors import InputError
 from vjepa.grid import patchify, take
 from vjepa.layers import Block, init_linear, position_table
 
@@ -34,19 +36,54 @@ class Encoder(nn.Module):
         nn.init.trunc_normal_(self.patch_embed.weight, std=config.patch_init_std)
         nn.init.zeros_(self.patch_embed.bias)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return self.norm.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.norm.weight.device
+
     def forward(
         self, clips: Float[Tensor, "B C T H W"], idx: Int64[Tensor, "B K"] | None = None
     ) -> Float[Tensor, "B K D"]:
         """Features of the tokens `idx`, which see each other and nothing else.
 
         Args:
-            clips: normalised frames.
+            clips: normalised frames (`vjepa.read_clip`), on any device, in any precision.
             idx: tokens that enter the encoder; all when None.
+
+        Raises:
+            InputError: clips of another size than the model's.
         """
-        x = self._embed(clips, idx)  # (B, K, D)
+        x = self._embed(self._checked(clips), idx)  # (B, K, D)
         for block in self.blocks:
             x = block(x)
         return self.norm(x)
+
+    def layers(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "L B N D"]:
+        """Features of whole clips after every block; those of the last end in the final norm.
+
+        Raises:
+            InputError: clips of another size than the model's.
+        """
+        x, outputs = self._embed(self._checked(clips), None), []
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(x)
+        return torch.stack([*outputs[:-1], self.norm(x)])
+
+    def _checked(self, clips: Tensor) -> Tensor:
+        config = self.config
+        expected = (3, config.num_frames, config.image_size, config.image_size)
+        if clips.ndim != 5 or tuple(clips.shape[1:]) != expected:
+            raise InputError(
+                f"The model wants clips of shape (B, {', '.join(map(str, expected))}) and got "
+                f"{tuple(clips.shape)}: read them with vjepa.read_clip."
+            )
+        return clips.to(self.device, self.dtype)
 
     def _embed(self, clips: Tensor, idx: Tensor | None) -> Tensor:
         tubelets = patchify(clips, self.config)  # (B, N, P)

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from vjepa.config import ModelConfig
 from vjepa.encoder import Encoder
-from vjepa.errors import InputError
 from vjepa.grid import take
 from vjepa.predictor import Predictor
 
@@ -48,12 +47,12 @@ class VJEPA(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Precision of the weights."""
-        return self.encoder.norm.weight.dtype
+        return self.encoder.dtype
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.encoder.norm.weight.device
+        return self.encoder.device
 
     @torch.no_grad()
     def encode(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N D"]:
@@ -65,13 +64,13 @@ class VJEPA(nn.Module):
         Raises:
             InputError: clips of another size than the model's.
         """
-        return self.target_encoder(self._checked(clips))
+        return self.target_encoder(clips)
 
     def encode_context(
         self, clips: Float[Tensor, "B C T H W"], context_idx: Int64[Tensor, "B K"]
     ) -> Float[Tensor, "B K D"]:
         """Context-encoder features of the visible tokens; the others are dropped before it."""
-        return self.encoder(self._checked(clips), context_idx)
+        return self.encoder(clips, context_idx)
 
     def predict(
         self,
@@ -109,16 +108,6 @@ class VJEPA(nn.Module):
         """Moves the target encoder: target = momentum * target + (1 - momentum) * context."""
         target, online = list(self.target_encoder.parameters()), list(self.encoder.parameters())
         torch._foreach_lerp_(target, online, 1 - momentum)
-
-    def _checked(self, clips: Tensor) -> Tensor:
-        config = self.config
-        expected = (3, config.num_frames, config.image_size, config.image_size)
-        if clips.ndim != 5 or tuple(clips.shape[1:]) != expected:
-            raise InputError(
-                f"The model wants clips of shape (B, {', '.join(map(str, expected))}) and got "
-                f"{tuple(clips.shape)}: read them with vjepa.read_clip."
-            )
-        return clips.to(self.device, self.dtype)
 
 
 def normalize_features(features: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:

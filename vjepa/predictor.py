@@ -16,9 +16,13 @@ class Predictor(nn.Module):
     """Narrow transformer over [context, mask tokens] (paper, section 3.3).
 
     A hidden token enters as a learned mask token, one per mask type, plus its position.
+
+    Args:
+        config: shape of the model.
+        output_dim: width of a prediction; the encoder's by default.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, output_dim: int | None = None) -> None:
         super().__init__()
         dim = config.predictor_embed_dim
         self.embed = nn.Linear(config.embed_dim, dim)
@@ -29,7 +33,7 @@ class Predictor(nn.Module):
             Block(dim, config.predictor_num_heads) for _ in range(config.predictor_depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.proj = nn.Linear(dim, config.embed_dim)
+        self.proj = nn.Linear(dim, output_dim or config.embed_dim)
         self.register_buffer("position", position_table(config.grid, dim), persistent=False)
         self.apply(init_linear)
 

@@ -1,4 +1,4 @@
-"""Pretraining: the masked feature prediction of the paper, on one device or many.
+"""Pretraining: masked feature prediction, as in the paper, on one device or many.
 
 It reads top-down from `pretrain`: a run starts or resumes, and every step draws a batch and trains.
 """
@@ -19,10 +19,15 @@ from vjepa.augment import random_resized_crop
 from vjepa.config import MASK_TYPES, preset
 from vjepa.data.clips import normalize
 from vjepa.data.sources import Source, open_source
+from vjepa.errors import InputError
 from vjepa.model import VJEPA, MaskBatch, normalize_features
+from vjepa.pixels import PixelPrediction
 from vjepa.run_folder import RunFolder, write_recipe
 from vjepa.schedules import cosine, linear, warmup_cosine
 from vjepa.training import RunConfig, step_generator, train_steps
+
+OBJECTIVES = {"features": VJEPA, "pixels": PixelPrediction}
+"""What is predicted behind the masks, and the model that does it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class PretrainConfig(RunConfig):
 
     Attributes:
         preset: shape of the model, one of `vjepa.config.PRESETS`.
+        objective: what is predicted, one of `OBJECTIVES`: features (V-JEPA), or pixels, the
+            baseline.
         final_lr: learning rate of the last step; a cosine leads to it.
         weight_decay: at the first and at the last step.
         ema: momentum of the target encoder at the first and at the last step.
@@ -39,6 +46,7 @@ class PretrainConfig(RunConfig):
     """
 
     preset: str = "demo"
+    objective: str = "features"
     max_targets: int = 96
     final_lr: float = 2e-5
     weight_decay: tuple[float, float] = (0.04, 0.04)
@@ -49,13 +57,17 @@ class PretrainConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         preset(self.preset)
+        if self.objective not in OBJECTIVES:
+            raise InputError(
+                f"There is no objective {self.objective!r}; choose {' or '.join(OBJECTIVES)}."
+            )
 
 
 @dataclass
 class Run:
     """What changes while a run goes on."""
 
-    model: VJEPA
+    model: VJEPA | PixelPrediction
     optimizer: torch.optim.Optimizer
     step: int = 0
 
@@ -72,7 +84,7 @@ def start(config: PretrainConfig) -> Run:
     """A fresh model and its optimizer."""
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        model = VJEPA(preset(config.preset))
+        model = OBJECTIVES[config.objective](preset(config.preset))
     # biases and 1-D parameters are not decayed
     groups = param_groups_weight_decay(model, config.weight_decay[0])
     return Run(model, torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.999), fused=True))
@@ -154,8 +166,8 @@ def train_step(
 
 
 @torch.no_grad()
-def health(model: VJEPA, clips: Tensor) -> dict[str, float]:
-    """Spread and effective rank of the targets: both fall when the features collapse."""
+def health(model: VJEPA | PixelPrediction, clips: Tensor) -> dict[str, float]:
+    """Spread and effective rank of the layer-normed features; both fall in a collapse."""
     features = normalize_features(model.encode(clips))
     return {"spread": feature_spread(features), "rank": effective_rank(features)}
 
