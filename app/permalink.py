@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from app.mask_bits import from_link, to_link
 from app.session import SEEDS, STEPS, State
 from app.sources import Source
@@ -23,6 +25,8 @@ def to_query(state: State) -> dict[str, str]:
     if state.seeds[0]:
         query["seed"] = str(state.seeds[0])
     query["steps"] = str(state.steps)
+    if state.selection:
+        query["select"] = to_link(_chosen(state))
     return query
 
 
@@ -41,6 +45,15 @@ def read_query(query: Mapping[str, str], state: State) -> None:
         state.seeds = tuple(range(first, first + SEEDS))
     if "steps" in query:
         state.steps = _steps(query)
+    if "select" in query:
+        state.select(np.flatnonzero(from_link(query["select"], state.mask.shape)).tolist())
+
+
+def _chosen(state: State) -> np.ndarray:
+    """The selected tokens on the grid."""
+    chosen = np.zeros(state.mask.size, bool)
+    chosen[list(state.selection)] = True
+    return chosen.reshape(state.mask.shape)
 
 
 def _source(query: Mapping[str, str]) -> Source:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -22,6 +23,8 @@ FIRST_VIEW = Path(__file__).resolve().parents[1] / "assets" / "first_view"
 SEEDS = 4
 STEPS = (1, 4, 8, 16, 32)
 DEFAULT_STEPS = 4
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -40,6 +43,8 @@ class State:
         last_good: the last clip that could be read.
         notice: what was wrong with the last choice, in a sentence.
         painted: whether the browser has shown the page once.
+        selection: the tokens that are lit up in every view.
+        last_pick: id of the last click on a view, which selected them.
     """
 
     source: Source
@@ -53,6 +58,8 @@ class State:
     last_good: Source = field(default_factory=Source)
     notice: str = ""
     painted: bool = False
+    selection: frozenset[int] = frozenset()
+    last_pick: str = ""
 
     def choose(self, source: Source) -> None:
         """Another clip, and a clean slate."""
@@ -63,6 +70,10 @@ class State:
         """Replaces the mask in the browser."""
         self.mask = self.sent_mask = mask
         self.rev += 1
+
+    def select(self, tokens: Iterable[int]) -> None:
+        """Other tokens, on every page; those that the grid does not have are dropped."""
+        self.selection = frozenset(token for token in tokens if 0 <= token < self.mask.size)
 
     def reroll(self) -> None:
         """Other noise, other samples."""
@@ -112,23 +123,38 @@ class ModelRoom:
         """Whether an answer needs no waiting for the model."""
         return self.loading is not None and self.loading.done()
 
-    def answer(self, question: Question, clip: Clip) -> Answer:
-        """Asks the model, in turn.
+    def ask(self, clip: Clip, work: Callable[[Any], Result]) -> Result:
+        """Does work with the Explorer, in turn.
+
+        Args:
+            clip: set before the work begins.
+            work: is given the Explorer; what it returns should hold no tensor of the model's.
 
         Raises:
-            InputError: a mask that cannot be predicted behind, or no model to ask.
+            InputError: the work's own, or there is no model to ask.
         """
         self.open()
-        return self.worker.submit(self._answer, question, clip).result()
+        return self.worker.submit(self._work, clip, work).result()
 
-    def _answer(self, question: Question, clip: Clip) -> Answer:
+    def _work(self, clip: Clip, work: Callable[[Any], Result]) -> Result:
         explorer = self.loading.result()
         if self.clip_id != clip.id:
             explorer.set_clip(clip.frames)
             self.clip_id = clip.id
+        return work(explorer)
+
+    def answer(self, question: Question, clip: Clip) -> Answer:
+        """What is behind a mask.
+
+        Raises:
+            InputError: a mask that cannot be predicted behind, or no model to ask.
+        """
         mask = answers.asked_mask(question)
-        return answers.from_result(
-            question, explorer.predict(mask, seeds=question.seeds, steps=question.steps)
+        return self.ask(
+            clip,
+            lambda explorer: answers.from_result(
+                question, explorer.predict(mask, seeds=question.seeds, steps=question.steps)
+            ),
         )
 
 
@@ -136,6 +162,11 @@ class ModelRoom:
 def model_room() -> ModelRoom:
     """The one room of this server."""
     return ModelRoom()
+
+
+def ask(clip: Clip, work: Callable[[Any], Result]) -> Result:
+    """Does work with the one model, in turn: see `ModelRoom.ask`."""
+    return model_room().ask(clip, work)
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers.utils import logging
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
 
 import vjepa
@@ -47,6 +47,23 @@ class Prediction:
     error: Float[np.ndarray, "t h w"]
     timings: dict[str, float]
     typical_error: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class MaskedFeatures:
+    """What encoder and predictor make of a clip with a mask on it.
+
+    Attributes:
+        context: features of the visible tokens, which saw each other only.
+        context_idx: which they are.
+        predictions: predicted features of the hidden tokens, in the space of layer-normed targets.
+        target_idx: which they are.
+    """
+
+    context: Float[Tensor, "K D"]
+    context_idx: Int64[Tensor, " K"]
+    predictions: Float[Tensor, "M D"]
+    target_idx: Int64[Tensor, " M"]
 
 
 @dataclass
@@ -202,11 +219,8 @@ class Explorer:
         if steps < 1 or not seeds:
             raise InputError("Decoding needs at least one step and one seed.")
         watch = Stopwatch()
-        context_idx, target_idx = (idx.to(self.model.device) for idx in split(mask))
-        with watch.stage("context"):
-            context = self.model.encode_context(clip.pixels, context_idx)
-        with watch.stage("predict"):
-            predictions = self.model.predict(context, context_idx, target_idx, mask_type).float()
+        seen = self._masked_features(mask, mask_type, watch)
+        predictions, target_idx = seen.predictions.unsqueeze(0), seen.target_idx.unsqueeze(0)
         targets = take(clip.targets, target_idx)
         with watch.stage("decode"):
             tubelets = self._decode(
@@ -221,6 +235,33 @@ class Explorer:
             timings=watch.times,
             typical_error=self.typical_error,
         )
+
+    @torch.no_grad()
+    def features(
+        self, mask: np.ndarray | Tensor, *, mask_type: str | int = "long"
+    ) -> MaskedFeatures:
+        """What encoder and predictor make of the clip behind a mask; nothing is decoded.
+
+        Raises:
+            InputError: no clip yet; a mask of another shape, empty or full.
+        """
+        return self._masked_features(masks.check(mask, self.grid), mask_type, Stopwatch())
+
+    def _masked_features(
+        self, mask: Tensor, mask_type: str | int, watch: Stopwatch
+    ) -> MaskedFeatures:
+        context_idx, target_idx = (idx.to(self.model.device) for idx in split(mask))
+        with watch.stage("context"):
+            context = self.model.encode_context(self._current.pixels, context_idx)
+        with watch.stage("predict"):
+            predictions = self.model.predict(context, context_idx, target_idx, mask_type).float()
+        return MaskedFeatures(context[0], context_idx[0], predictions[0], target_idx[0])
+
+    @property
+    def layers(self) -> Float[Tensor, "L N D"]:
+        """The clip's features after every block of the target encoder, the last one normed."""
+        with torch.no_grad():
+            return self.model.target_encoder.layers(self._current.pixels)[:, 0].float()
 
     @property
     def typical_error(self) -> tuple[float, float] | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, UInt8
 
 from app import figures
 from app.answers import Answer
@@ -46,21 +46,52 @@ class Tile:
     help: str = ""
 
 
-def _component(name: str, *scripts: str):
-    """Registers one piece: its .html and .css, and the scripts one after the other."""
+@dataclass(frozen=True)
+class View:
+    """A canvas that plays the clip with one colour or one number a token over it.
+
+    Attributes:
+        name: what tests find it by.
+        title: under it.
+        tip: the tooltip, for a student.
+        values: one number a token, coloured by cividis from `low` to `high`; NaN shows the clip.
+        low, high: ends of the colour scale.
+        unit: what the numbers are, with the one under the pointer.
+        colours: one RGB colour a token, in place of values.
+        outline: tokens with a line around them, besides the selected ones.
+    """
+
+    name: str
+    title: str
+    tip: str
+    values: Float[np.ndarray, "t h w"] | None = None
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    colours: UInt8[np.ndarray, "t h w 3"] | None = None
+    outline: frozenset[int] = frozenset()
+
+
+def _component(name: str, *files: str):
+    """Registers one piece: its .html, and its styles and scripts one after the other."""
+    styles = ("common.css", *(file for file in files if file.endswith(".css")), f"{name}.css")
+    scripts = (file for file in files if file.endswith(".js"))
     return st.components.v2.component(
         f"vjepa_{name}",
         html=(HERE / f"{name}.html").read_text(encoding="utf-8"),
-        css="\n".join(
-            (HERE / file).read_text(encoding="utf-8") for file in ("common.css", f"{name}.css")
-        ),
+        css="\n".join((HERE / file).read_text(encoding="utf-8") for file in styles),
         js="\n".join((HERE / file).read_text(encoding="utf-8") for file in scripts),
     )
 
 
 _picker = _component("picker", "wire.js", "picker.js")
-_painter = _component("painter", "wire.js", "stage.js", "ink.js", "painter.js")
-_panels = _component("panels", "wire.js", "stage.js", "panels.js")
+_painter = _component("painter", "screen.css", "wire.js", "stage.js", "ink.js", "painter.js")
+_panels = _component("panels", "figure.css", "wire.js", "stage.js", "colour.js", "panels.js")
+_views = _component(
+    "views",
+    *("figure.css", "screen.css"),
+    *("wire.js", "stage.js", "colour.js", "ink.js", "views.js"),
+)
 
 
 def picker(tiles: list[Tile], key: str) -> None:
@@ -112,6 +143,41 @@ def panels(
         error = answer.error.astype("<f4").tobytes()
         pictures = [figures.colour_table(), error, answer.ceiling, *answer.samples]
     _panels(key="panels", data=_parcel(told, pictures))
+
+
+def views(clip: Clip, shown: list[View], selection: frozenset[int], query: str, key: str) -> None:
+    """Canvases that play the painter's clip, each with one layer of token colours over it.
+
+    Args:
+        clip: the clip on the painter.
+        shown: what to draw, from left to right.
+        selection: tokens that are outlined in all of them.
+        query: the page's state, for the browser's address bar.
+        key: the session state gets `{"pick": {"clip", "id", "tokens"}}` under it when tokens are
+            selected: by a click, by a drag over several, and with shift added to those before.
+    """
+    told = {
+        "clip": clip.id,
+        "query": query,
+        "selection": sorted(selection),
+        "views": [_view_note(view) for view in shown],
+    }
+    layers = [_layer(view) for view in shown]
+    _views(key=key, data=_parcel(told, [figures.colour_table(), *layers]), on_pick_change=_nothing)
+
+
+def _view_note(view: View) -> dict:
+    note = {"name": view.name, "title": view.title, "tip": view.tip, "unit": view.unit}
+    coloured = view.values is None
+    grid = (view.colours if coloured else view.values).shape[:3]
+    scale = None if coloured else (view.low, view.high)
+    return note | {"grid": grid, "scale": scale, "outline": sorted(view.outline)}
+
+
+def _layer(view: View) -> bytes:
+    if view.values is None:
+        return view.colours.tobytes()
+    return view.values.astype("<f4").tobytes()
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

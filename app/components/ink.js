@@ -10,7 +10,8 @@ function drawInk(canvas, cell, accent) {
   drawHatching(context, side, scale);
   context.strokeStyle = accent;
   context.lineWidth = 2 * scale;
-  context.stroke(outlineOfHidden(side));
+  context.stroke(outlineOf(stage.mask, side));
+  drawSelection(context, side, scale);
   if (cell) drawGrid(context, side, scale, cell);
 }
 
@@ -29,19 +30,19 @@ function drawHatching(context, side, scale) {
   context.restore();
 }
 
-/** The border between hidden and visible tokens of the current time step. */
-function outlineOfHidden(side) {
+/** The border around the marked tokens (one byte each) of the current time step. */
+function outlineOf(tokens, side) {
   const [, rows, columns] = stage.grid;
   const first = stage.step * rows * columns;
   const inside = (row, column) => row >= 0 && row < rows && column >= 0 && column < columns;
-  const hidden = (row, column) =>
-    inside(row, column) ? stage.mask[first + row * columns + column] : 0;
+  const marked = (row, column) =>
+    inside(row, column) ? tokens[first + row * columns + column] : 0;
   const path = new Path2D();
   for (let row = 0; row <= rows; row++) {
     for (let column = 0; column <= columns; column++) {
       const [x, y] = [column * side, row * side];
-      if (hidden(row, column) !== hidden(row - 1, column)) line(path, x, y, x + side, y);
-      if (hidden(row, column) !== hidden(row, column - 1)) line(path, x, y, x, y + side);
+      if (marked(row, column) !== marked(row - 1, column)) line(path, x, y, x + side, y);
+      if (marked(row, column) !== marked(row, column - 1)) line(path, x, y, x, y + side);
     }
   }
   return path;
@@ -63,6 +64,53 @@ function drawGrid(context, side, scale, [row, column]) {
   const inner = side - 2 * scale;
   context.strokeRect(column * side + scale, row * side + scale, inner, inner);
 }
+
+/** The tokens that are lit up in every view. */
+function drawSelection(context, side, scale) {
+  strokeTwice(context, outlineOf(marks(stage.selected, stage.grid), side), scale, "#fff");
+}
+
+/** Token indices as one byte a token. */
+function marks(tokens, [steps, rows, columns]) {
+  const marked = new Uint8Array(steps * rows * columns);
+  tokens.forEach((token) => (marked[token] = 1));
+  return marked;
+}
+
+/** A line that is seen on any ground: dark below, colour above. */
+function strokeTwice(context, path, scale, colour) {
+  context.strokeStyle = "rgb(0 0 0 / 75%)";
+  context.lineWidth = 4 * scale;
+  context.stroke(path);
+  context.strokeStyle = colour;
+  context.lineWidth = 2 * scale;
+  context.stroke(path);
+}
+
+/** The [row, column] under a pointer on an element that shows the whole frame. */
+function cellUnder(element, event) {
+  const { left, top, width, height } = element.getBoundingClientRect();
+  const [, rows, columns] = stage.grid;
+  return [
+    clampIndex(((event.clientY - top) / height) * rows, rows),
+    clampIndex(((event.clientX - left) / width) * columns, columns),
+  ];
+}
+
+function clampIndex(value, count) {
+  return Math.min(Math.max(Math.floor(value), 0), count - 1);
+}
+
+/** The cells on the straight way from one to another, so that a fast brush leaves no gaps. */
+function cellsBetween([row, column], [toRow, toColumn]) {
+  const steps = Math.max(Math.abs(toRow - row), Math.abs(toColumn - column), 1);
+  return Array.from({ length: steps + 1 }, (_, i) => [
+    Math.round(row + ((toRow - row) * i) / steps),
+    Math.round(column + ((toColumn - column) * i) / steps),
+  ]);
+}
+
+const ARROWS = { arrowleft: [0, -1], arrowright: [0, 1], arrowup: [-1, 0], arrowdown: [1, 0] };
 
 function line(path, x, y, toX, toY) {
   path.moveTo(x, y);

@@ -73,6 +73,7 @@ class Painter {
       stage.on("clip", () => this.draw()),
       stage.on("frame", () => this.draw()),
       stage.on("mask", () => this.drawMask()),
+      stage.on("selection", () => this.drawInk()),
       stage.on("play", () => this.showPlay()),
       () => resized.disconnect(),
     ];
@@ -128,13 +129,13 @@ class Painter {
     if (event.button !== 0 || !stage.clip) return;
     this.ink.setPointerCapture(event.pointerId);
     this.root.querySelector(".hint")?.remove(); // it has done its work
-    const cell = this.cellAt(event);
+    const cell = cellUnder(this.ink, event);
     this.drag = { from: cell, last: cell, before: stage.mask.slice() };
     this.move(event);
   }
 
   move(event) {
-    const cell = this.cellAt(event);
+    const cell = cellUnder(this.ink, event);
     if (this.drag) this.stroke(cell);
     this.hover(cell);
   }
@@ -258,15 +259,6 @@ class Painter {
 
   // ---- the cell under the pointer
 
-  cellAt(event) {
-    const { left, top, width, height } = this.ink.getBoundingClientRect();
-    const [, rows, columns] = stage.grid;
-    return [
-      clampIndex(((event.clientY - top) / height) * rows, rows),
-      clampIndex(((event.clientX - left) / width) * columns, columns),
-    ];
-  }
-
   moveCell([down, right]) {
     const [, rows, columns] = stage.grid;
     const [row, column] = this.cell ?? [0, 0];
@@ -347,23 +339,9 @@ const KEYS = {
   arrowleft: "back",
   arrowright: "next",
 };
-const ARROWS = { arrowleft: [0, -1], arrowright: [0, 1], arrowup: [-1, 0], arrowdown: [1, 0] };
-
-function clampIndex(value, count) {
-  return Math.min(Math.max(Math.floor(value), 0), count - 1);
-}
 
 function sameMask(a, b) {
   return a.length === b.length && a.every((hidden, i) => hidden === b[i]);
-}
-
-/** The cells on the straight way from one to another, so that a fast brush leaves no gaps. */
-function cellsBetween([row, column], [toRow, toColumn]) {
-  const steps = Math.max(Math.abs(toRow - row), Math.abs(toColumn - column), 1);
-  return Array.from({ length: steps + 1 }, (_, i) => [
-    Math.round(row + ((toRow - row) * i) / steps),
-    Math.round(column + ((toColumn - column) * i) / steps),
-  ]);
 }
 
 export default function ({ parentElement, data, setStateValue }) {

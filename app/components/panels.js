@@ -59,7 +59,7 @@ class Panels {
       ceiling: sheets[0],
       samples: sheets.slice(1),
     };
-    history.replaceState(history.state, "", `?${note.query}`);
+    showInAddress(note.query);
     this.layOut(note.seeds);
     this.refresh();
   }
@@ -104,11 +104,7 @@ class Panels {
     const { colours, note } = this.answer;
     if (!note.range) return;
     const { figure } = this.views.find(({ kind }) => kind === "error");
-    const stops = Array.from({ length: 9 }, (_, i) => rgb(colours, Math.round((i * 255) / 8)));
-    const [low, high] = note.range.map(short);
-    const scale = figure.querySelector("small");
-    scale.className = "scale";
-    scale.innerHTML = `${low}<i style="background:linear-gradient(90deg,${stops})"></i>${high}`;
+    showScale(figure.querySelector("small"), colours, note.range);
     const canvas = figure.querySelector("canvas");
     canvas.addEventListener("pointermove", (event) => this.showError(canvas, event));
   }
@@ -187,9 +183,8 @@ class Panels {
     stage.forHidden((token, x, y) => {
       context.clearRect(x, y, patch, patch);
       if (!this.decoded(token, this.answer.error)) return;
-      const [low, high] = this.answer.note.range;
-      const share = (this.answer.error[token] - low) / (high - low);
-      context.fillStyle = rgb(this.answer.colours, Math.round(255 * Math.min(Math.max(share, 0), 1)));
+      const { colours, error, note } = this.answer;
+      context.fillStyle = colourOf(error[token], note.range, colours);
       context.fillRect(x, y, patch, patch);
     });
   }
@@ -198,15 +193,6 @@ class Panels {
   decoded(token, part) {
     return part && this.answer.mask[token] && this.answer.note.clip.id === stage.clip.id;
   }
-}
-
-function rgb(colours, index) {
-  return `rgb(${colours.subarray(3 * index, 3 * index + 3).join(" ")})`;
-}
-
-/** .42 for 0.42. */
-function short(value) {
-  return value.toFixed(2).replace(/^0\./, ".").replace(/^\.00$/, "0");
 }
 
 export default function ({ parentElement, data }) {

@@ -1,8 +1,8 @@
 /**
- * What the painter and the panels share in one window: the clip, the mask, and the clock.
+ * What the canvases of a window share: the clip, the mask, the selected tokens, and the clock.
  *
  * Events: "clip" (other frames), "frame" (the clock moved), "mask" (hidden tokens changed),
- * "play" (started or stopped).
+ * "selection" (other tokens are lit up), "play" (started or stopped).
  */
 class Stage extends EventTarget {
   constructor() {
@@ -12,6 +12,7 @@ class Stage extends EventTarget {
     this.sheet = null; // all frames, one below the other
     this.grid = [1, 1, 1]; // t, h, w
     this.mask = new Uint8Array(1); // 1 = hidden, in (t, h, w) order
+    this.selected = new Set(); // tokens that are lit up in every view
     this.frame = 0;
     this.playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.began = 0;
@@ -43,6 +44,11 @@ class Stage extends EventTarget {
     this.grid = grid;
     this.mask = mask;
     this.emit("mask");
+  }
+
+  select(tokens) {
+    this.selected = new Set(tokens);
+    this.emit("selection");
   }
 
   /** The time step (row of the token grid) that the current frame belongs to. */
@@ -85,15 +91,19 @@ class Stage extends EventTarget {
     context.drawImage(sheet, 0, this.frame * size, size, size, 0, 0, size, size);
   }
 
-  /** Calls back with (index, x, y) for every token hidden at the current time step. */
-  forHidden(callback) {
+  /** Calls back with (index, x, y) for every token of the current time step. */
+  forEach(callback) {
     const [, rows, columns] = this.grid;
     const first = this.step * rows * columns;
     for (let cell = 0; cell < rows * columns; cell++) {
-      if (!this.mask[first + cell]) continue;
       const [row, column] = [Math.floor(cell / columns), cell % columns];
       callback(first + cell, column * this.patch, row * this.patch);
     }
+  }
+
+  /** The same for those that are hidden. */
+  forHidden(callback) {
+    this.forEach((token, x, y) => this.mask[token] && callback(token, x, y));
   }
 }
 

@@ -33,3 +33,8 @@ function instanceOn(element, make) {
   if (!home.has(element)) home.set(element, make());
   return home.get(element);
 }
+
+/** Makes the address bar a link to this state; no step is added to the browser's history. */
+function showInAddress(query) {
+  history.replaceState(history.state, "", `?${query}`);
+}

@@ -1,0 +1,151 @@
+"""What every page has in common: clips on top, the painter, and one fragment that a stroke runs.
+
+The clip, the mask and the selected tokens are the visitor's, not a page's: they stay from page to
+page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from app import clip_row, components, permalink, presets
+from app.mask_bits import from_bits
+from app.session import State, model_room, start_state
+from app.sources import Clip
+from vjepa.errors import InputError
+
+PAINTER = "painter"
+VIEWS = "views"
+
+LOADING = ":material/hourglass: The model is loading: this page fills as soon as it is here."
+LINK_HELP = (
+    "This page with this clip, mask, selection and settings, as a link. Uploads cannot be linked."
+)
+
+Draw = Callable[[State, Clip], None]
+
+
+def workbench(draw: Draw, *, needs_model: bool = True) -> None:
+    """The whole page: clips on top, the painter on the left, and what is drawn on the right.
+
+    Args:
+        draw: fills the right side; it may raise an InputError, which is shown as a sentence.
+        needs_model: whether `draw` waits until the model is loaded.
+    """
+    state = visitor()
+    clip = clip_row.choose(state)
+    if state.notice:
+        st.warning(state.notice, icon=":material/error:")
+    elif clip.still:
+        st.info("This clip does not move: one picture is repeated.", icon=":material/info:")
+    bench(clip, draw, needs_model)
+    if not model_room().ready:
+        await_model()
+
+
+def visitor() -> State:
+    """This visitor's state; on the first run, the one that the link describes."""
+    if "visitor" not in st.session_state:
+        state = st.session_state.visitor = start_state()
+        try:
+            permalink.read_query(st.query_params, state)
+        except InputError as error:
+            state.notice = str(error)
+    return st.session_state.visitor
+
+
+@st.fragment
+def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
+    """Painter and answers; all that a stroke or a click on a patch runs again."""
+    state = visitor()
+    left, right = st.columns([6, 11], gap="medium")
+    with left:
+        sentence = take_stroke(state, clip)
+        take_pick(state, clip)
+        components.painter(clip, state.sent_mask, state.rev, key=PAINTER)
+        preset_row(state)
+    with right:
+        if sentence:
+            st.warning(sentence, icon=":material/error:")
+        if needs_model and not model_room().ready:
+            model_room().open()
+            st.markdown(LOADING)
+        else:
+            guarded(draw, state, clip)
+
+
+def guarded(draw: Draw, state: State, clip: Clip) -> None:
+    """Draws; bad input becomes a sentence, and the page stays usable."""
+    try:
+        draw(state, clip)
+    except InputError as error:
+        st.warning(str(error), icon=":material/error:")
+
+
+@st.fragment(run_every=1.0)
+def await_model() -> None:
+    """Loads the model once the browser has painted, and runs the page again when it is here.
+
+    The first run belongs to the first paint, which importing torch would hold up; the second is
+    the browser's own.
+    """
+    state = visitor()
+    if state.painted:
+        model_room().open()
+    state.painted = True
+    if model_room().ready:
+        st.rerun()
+
+
+def take_stroke(state: State, clip: Clip) -> str:
+    """Takes over the mask that the browser painted on this clip since we last sent one.
+
+    Returns:
+        What is wrong with that mask, in a sentence, or nothing.
+    """
+    stroke = (st.session_state.get(PAINTER) or {}).get("mask")
+    if stroke is None:  # a painter that was just mounted, here or after a visit to another page
+        if state.mask is not state.sent_mask:
+            state.send_mask(state.mask)
+    elif stroke["clip"] == clip.id and stroke["rev"] == state.rev:
+        try:
+            state.mask = from_bits(stroke["bits"], state.mask.shape)
+        except InputError as error:
+            return str(error)
+    return ""
+
+
+def take_pick(state: State, clip: Clip) -> None:
+    """Takes over the tokens that were clicked in the page's views; each click counts once."""
+    pick = (st.session_state.get(VIEWS) or {}).get("pick")
+    if pick and pick["clip"] == clip.id and pick["id"] != state.last_pick:
+        state.last_pick = pick["id"]
+        state.select(pick["tokens"])
+
+
+def preset_row(state: State) -> None:
+    """Masks by name, and the link to all this."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="presets"):
+        for name, preset in presets.PRESETS.items():
+            st.button(
+                preset.label,
+                key=f"preset_{name}",
+                help=preset.help,
+                on_click=lambda name=name: presets.use(name, state),
+            )
+        with st.popover("Link", icon=":material/link:", help=LINK_HELP):
+            page = (st.context.url or "").partition("?")[0]
+            st.code(f"{page}?{query(state)}", language=None, wrap_lines=True)
+
+
+def views(state: State, clip: Clip, shown: list[components.View]) -> None:
+    """The page's canvases: they play in step with the painter; a click on one selects tokens."""
+    components.views(clip, shown, state.selection, query(state), key=VIEWS)
+
+
+def query(state: State) -> str:
+    """The state as the query of a link."""
+    return urlencode(permalink.to_query(state))
