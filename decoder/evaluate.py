@@ -25,8 +25,8 @@ from decoder.explorer import Explorer
 from decoder.pixels import paste
 from vjepa import masks
 from vjepa.analysis.interval import interval
-from vjepa.data.clips import bundled_clips, normalize, read_frames
-from vjepa.data.sources import CLIP_SECONDS, VIDEO_SUFFIXES, duration
+from vjepa.data.clips import bundled_clips, find_videos, normalize, read_frames
+from vjepa.data.sources import CLIP_SECONDS, duration
 from vjepa.data.world import World
 from vjepa.errors import InputError
 from vjepa.grid import pixel_mask, split, take
@@ -136,10 +136,9 @@ def load_clips(
 def _video_paths(clips: str) -> list[Path]:
     if clips == "real":
         return [bundled_clips()[name] for name in UNTRAINED_REAL]
-    found = sorted(p for p in Path(clips).rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
-    if not found:
+    if not Path(clips).is_dir():
         raise InputError(f"There are no clips {clips!r}: give world, real, or a folder of videos.")
-    return found
+    return find_videos(Path(clips))
 
 
 def _start(path: Path, position: float) -> float:

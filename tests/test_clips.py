@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from numbered import numbered_frames, numbers_shown
 from PIL import Image
 
 from vjepa.data.clips import (
@@ -20,21 +21,6 @@ from vjepa.data.clips import (
     read_frames,
 )
 from vjepa.errors import InputError
-
-BITS = 8
-
-
-def numbered_frames(count: int, size: int = 64) -> np.ndarray:
-    """Frame i shows the number i as a row of black and white bars."""
-    bits = np.arange(count)[:, None] >> np.arange(BITS) & 1
-    row = np.repeat(bits * 255, size // BITS, axis=1).astype(np.uint8)
-    return np.broadcast_to(row[:, None, :, None], (count, size, size, 3)).copy()
-
-
-def numbers_shown(frames: np.ndarray) -> list[int]:
-    """The numbers that `numbered_frames` drew."""
-    cells = frames.reshape(len(frames), frames.shape[1], BITS, -1, 3).mean((1, 3, 4))
-    return ((cells > 127) << np.arange(BITS)).sum(1).tolist()
 
 
 def test_frames_are_the_ones_asked_for(make_video):
@@ -100,6 +86,14 @@ def test_shrinking_does_not_alias(make_video):
     assert read_frames(make_video(stripes), 16, 2).std() < 4
 
 
+@pytest.mark.parametrize("width", [48, 96, 144, 160])
+def test_colours_stay_in_place_at_every_width(make_video, width):
+    ramp = np.linspace(0, 255, width).astype(np.uint8)[:, None]
+    picture = np.concatenate([ramp, 255 - ramp, np.full_like(ramp, 128)], axis=1)
+    frames = read_frames(make_video(np.tile(picture, (2, width, 1, 1))), width, 2)
+    assert np.abs(frames - picture.astype(int)).max() < 12
+
+
 def test_a_still_image_is_repeated(tmp_path):
     image = numbered_frames(8)[5]
     Image.fromarray(image).save(tmp_path / "five.png")
@@ -111,6 +105,12 @@ def test_an_animated_gif_is_a_video(tmp_path):
     images = [Image.fromarray(frame) for frame in numbered_frames(8)]
     images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=100)
     assert numbers_shown(read_frames(tmp_path / "a.gif", 64, 8, fps=10)) == [*range(8)]
+
+
+def test_a_gif_that_lasts_no_time_is_read(tmp_path):
+    images = [Image.fromarray(frame) for frame in numbered_frames(6)[[2, 5]]]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=0)
+    assert set(numbers_shown(read_frames(tmp_path / "a.gif", 64, 4))) <= {2, 5}
 
 
 def test_bundled_clips_are_read_and_move():

@@ -40,7 +40,7 @@ def run(monkeypatch, capsys):
         ("vjepa probe --model {tmp}", "config.json"),
         ("decoder train --out {tmp}/run --model {tmp}/nothing", "no model"),
         ("decoder evaluate --model {tmp}", "decoder train"),
-        ("decoder evaluate --clips {tmp}", "no clips"),
+        ("decoder evaluate --clips {tmp}", "holds no video"),
         ("decoder evaluate --n 1", "at least 2 clips"),
         ("decoder decode {tmp}/nothing.mp4 --out {tmp}/out.mp4", "nothing.mp4"),
         ("decoder decode {clip} --out {tmp}/out.txt", ".mp4 or .gif"),

@@ -43,8 +43,8 @@ class Predictor(nn.Module):
         context_idx: Int64[Tensor, "B K"],
         target_idx: Int64[Tensor, "B M"],
         mask_type: str | int = "long",
-    ) -> Float[Tensor, "B M D"]:
-        """Predicted features of the hidden tokens.
+    ) -> Float[Tensor, "B M O"]:
+        """What is predicted of the hidden tokens.
 
         Args:
             context: features of the visible tokens.

@@ -7,6 +7,7 @@ Everything up to `read_frames` works without torch, so that a page can show a cl
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ BUNDLED = Path(__file__).resolve().parents[2] / "assets" / "clips"
 #: was trained, so 16 frames see about two seconds.
 DEFAULT_FPS = 7.5
 
+VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -35,6 +38,23 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def bundled_clips() -> dict[str, Path]:
     """The real clips that ship with the project: name -> path of an .mp4, in order of name."""
     return {path.stem: path for path in sorted(BUNDLED.glob("*.mp4"))}
+
+
+def is_video(path: Path) -> bool:
+    """Whether a path is called like a video, and is not hidden."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """All videos below a folder, in order of path.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = sorted(filter(is_video, folder.rglob("*")))
+    if not found:
+        raise InputError(f"{folder} holds no video: put {', '.join(VIDEO_SUFFIXES)} files there.")
+    return found
 
 
 def read_frames(
@@ -69,10 +89,10 @@ def read_frames(
             its end; a number is negative or not finite.
     """
     _check_numbers(image_size, num_frames, start, fps)
-    path = _existing_file(source)
-    still = _read_still(path)
+    path = existing_file(source)
+    still = read_still(path)
     if still is not None:
-        return np.repeat(_square(still, image_size)[None], num_frames, axis=0)
+        return np.repeat(square(still, image_size)[None], num_frames, axis=0)
     return _read_video(path, image_size, num_frames, start, fps or DEFAULT_FPS)
 
 
@@ -117,7 +137,8 @@ def frame_indices(
     Equally spaced and inside the video; see `read_frames` for what a short video gets.
     """
     room, steps = available - 1 - first, max(1, num_frames - 1)
-    step = min(max(1, round(native_fps / fps)), room // steps)
+    wanted = native_fps / fps if math.isfinite(native_fps) else 1  # a still GIF lasts no time
+    step = min(max(1, round(wanted)), room // steps)
     if step >= 1:
         return [first + step * i for i in range(num_frames)]
     return [first + round(room * i / steps) for i in range(num_frames)]
@@ -132,16 +153,25 @@ def _check_numbers(image_size: int, num_frames: int, start: float, fps: float | 
         raise InputError(f"Frames per second must be a positive number, not {fps}.")
 
 
-def _existing_file(source: str | Path) -> Path:
+def existing_file(source: str | Path) -> Path:
+    """The path of a file that is there and not empty; else an InputError."""
     path = Path(source)
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"There is no file {path}.")
     if path.stat().st_size == 0:
         raise InputError(f"{path.name} is empty: choose another file.")
     return path
 
 
-def _read_still(path: Path) -> np.ndarray | None:
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False also for a name that no disk can hold."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def read_still(path: Path) -> np.ndarray | None:
     """The RGB pixels (H, W, 3) of an image file; None for anything that moves or is no image."""
     try:
         with Image.open(path) as image:
@@ -157,25 +187,22 @@ def _read_still(path: Path) -> np.ndarray | None:
 def _read_video(
     path: Path, image_size: int, num_frames: int, start: float, fps: float
 ) -> UInt8[np.ndarray, "t s s 3"]:
-    """Decode one clip in a single forward pass, no frame twice, one full-size frame in memory."""
-    reader = _open_video(path)
+    reader = open_video(path)
     first = _frame_at(reader, start, path.name)
     indices = frame_indices(len(reader), reader.get_avg_fps(), num_frames, first, fps)
-    try:
-        decoded = {i: _square(reader[i].asnumpy(), image_size) for i in sorted(set(indices))}
-    except Exception as error:
-        raise InputError(f"{path.name} is damaged: its frames cannot be decoded.") from error
-    return np.stack([decoded[i] for i in indices])
+    return decode(reader, path.name, indices, lambda image: square(image, image_size))
 
 
-def _open_video(path: Path) -> Any:
+def open_video(path: Path, threads: int = 0) -> Any:
+    """A decord reader with `threads` threads (0: its choice); InputError if there is no video."""
     import av
     import decord
 
+    decord.logging.set_level(decord.logging.QUIET)  # what is wrong is said by our exception
     try:
         with av.open(str(path)) as container:  # asked first: decord would complain on stderr
             has_pictures = bool(container.streams.video)
-        reader = decord.VideoReader(str(path)) if has_pictures else None
+        reader = decord.VideoReader(str(path), num_threads=threads) if has_pictures else None
     except Exception as error:  # both raise a different class for each way a file can be bad
         raise InputError(
             f"{path.name} is no video that can be read: choose an mp4, webm, avi, gif or image."
@@ -183,6 +210,30 @@ def _open_video(path: Path) -> Any:
     if reader is None:
         raise InputError(f"{path.name} holds no pictures, only sound or data: choose a video.")
     return reader
+
+
+def decode(
+    reader: Any, name: str, indices: list[int], crop: Callable[[np.ndarray], np.ndarray]
+) -> UInt8[np.ndarray, "t ..."]:
+    """The frames at `indices`, cropped; InputError names the video where one cannot be decoded.
+
+    A single forward pass: no frame is decoded twice, and one full-size frame is in memory.
+    """
+    try:
+        decoded = {i: crop(_rgb(reader[i].asnumpy())) for i in sorted(set(indices))}
+    except Exception as error:
+        raise InputError(f"{name} is damaged: its frames cannot be decoded.") from error
+    return np.stack([decoded[i] for i in indices])
+
+
+def _rgb(frame: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
+    """A frame as it was meant: at some widths (48, 96, 144) decord takes a row's end for channels.
+
+    Rows are padded; where the padded length is a multiple of the width, the frame comes with more
+    than three channels and its pixels displaced.
+    """
+    height, width, _ = frame.shape
+    return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
 
 
 def _frame_at(reader: Any, start: float, name: str) -> int:
@@ -195,14 +246,22 @@ def _frame_at(reader: Any, start: float, name: str) -> int:
     return max(0, int(np.searchsorted(begins, start + 5e-4, side="right")) - 1)
 
 
-def _square(image: np.ndarray, size: int) -> np.ndarray:
-    """Centre square of (H, W, 3), resized: the same as short-side resize and centre crop."""
+def square(
+    image: UInt8[np.ndarray, "h w 3"], size: int, place: float = 0.5
+) -> UInt8[np.ndarray, "s s 3"]:
+    """A square over the whole short side, resized: the same as short-side resize and crop.
+
+    Args:
+        image: RGB.
+        size: side of the result in pixels.
+        place: where on the long side the square lies, 0..1: 0 left or top, .5 the centre.
+    """
     height, width = image.shape[:2]
     side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
+    top, left = int((height - side) * place), int((width - side) * place)
+    pixels = image[top : top + side, left : left + side]
     filter_ = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR  # area: no aliasing
-    return cv2.resize(square, (size, size), interpolation=filter_)
+    return cv2.resize(pixels, (size, size), interpolation=filter_)
 
 
 def _channel_stats(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

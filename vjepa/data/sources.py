@@ -17,11 +17,9 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import read_frames
+from vjepa.data.clips import find_videos, read_frames
 from vjepa.data.world import World
 from vjepa.errors import InputError
-
-VIDEO_SUFFIXES = {".mp4", ".webm", ".avi", ".mov", ".mkv", ".gif"}
 
 
 @runtime_checkable
@@ -86,11 +84,7 @@ class VideoFolder:
 
     def __init__(self, folder: Path, config: ModelConfig) -> None:
         self.config = config
-        self.paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
-        if not self.paths:
-            raise InputError(
-                f"{folder} holds no video: put {', '.join(sorted(VIDEO_SUFFIXES))} files in it."
-            )
+        self.paths = find_videos(folder)
 
     def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
         """`count` clips as RGB frames."""

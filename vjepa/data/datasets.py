@@ -1,0 +1,203 @@
+"""Labelled videos that people bring, in the formats they come in.
+
+| format | looks like |
+|---|---|
+| list (V-JEPA, SlowFast) | a text file, `path label` a line, separated by space, tab or comma |
+| Something-Something v2 | `labels.json` beside `train.json`, `validation.json`; `<id>.webm` |
+| UCF101 | `classInd.txt` beside `trainlist01.txt`, `testlist01.txt`; `Class/v_x.avi` |
+| class folders | `class_name/clip.mp4` |
+| flat folder | `clip.mp4`: no labels |
+
+A folder that holds lists called train, validation or test (`k400-train.csv`), or only sub-folders
+called so, has splits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from vjepa.data.clips import VIDEO_SUFFIXES, is_file, is_video
+from vjepa.data.video_lists import read_list
+from vjepa.errors import InputError
+
+SPLITS = {
+    "train": ("train", "training", "trainlist01"),
+    "validation": ("validation", "val", "valid"),
+    "test": ("test", "testing", "testlist01"),
+}
+"""What a split may be called; of the three pairs of lists of UCF101 the first is the usual one."""
+LIST_SUFFIXES = {".csv", ".tsv", ".txt", ".json"}
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledVideos:
+    """Videos and what they show.
+
+    Attributes:
+        paths: of the videos; whether they can be read, reading shows (`views.readable`).
+        labels: index into `classes`; -1 everywhere when the videos have no labels.
+        classes: their names.
+        source: the folder or list that they come from.
+    """
+
+    paths: tuple[Path, ...]
+    labels: Int64[np.ndarray, " n"]
+    classes: tuple[str, ...]
+    source: Path
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def open_dataset(
+    path: Path, *, videos: Path | None = None, split: str | None = None
+) -> LabelledVideos:
+    """Finds labelled videos, in whichever format they come (see the top of this module).
+
+    Args:
+        path: a folder of videos, a folder of lists, or one list.
+        videos: where the paths in a list begin; the list's own folder if not given.
+        split: train, validation (or val) or test; needed where there are several.
+
+    Raises:
+        InputError: nothing is there, nothing of it is a video, a list is not what it seems (the
+            line is named), or the split is not there or not chosen.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no dataset {path}: give a folder of videos or a list of them.")
+    source = _choose(_splits(path), split, path)
+    if source.is_dir():
+        return _read_folder(source)
+    return _follow_list(source, Path(videos) if videos is not None else source.parent)
+
+
+def require_classes(train: LabelledVideos, test: LabelledVideos) -> LabelledVideos:
+    """Checks what a probe needs of its two sets, and makes the labels of both mean the same.
+
+    Returns:
+        `test`, its labels counted in the classes of `train`.
+
+    Raises:
+        InputError: a set is empty or lacks labels, training videos are all of one class, or test
+            videos of a class that no training video is of.
+    """
+    for part in (train, test):
+        if not len(part):
+            raise InputError(f"{part.source} holds no video: a probe needs some.")
+        if part.labels.min() < 0:
+            raise InputError(f"{part.source} has no labels: give class folders or a labelled list.")
+    known, asked = _present(train), _present(test)
+    if len(known) == 1:
+        raise InputError(f"{train.source} has one class only, {known[0]!r}: a probe needs two.")
+    if missing := [name for name in asked if name not in known]:
+        raise InputError(
+            f"{test.source} has videos of {_some(missing)}, {train.source} none: leave them out."
+        )
+    place = {name: i for i, name in enumerate(train.classes)}
+    labels = np.array([place.get(name, -1) for name in test.classes])[test.labels]
+    return replace(test, labels=labels, classes=train.classes)
+
+
+def _present(dataset: LabelledVideos) -> list[str]:
+    """Names of the classes that videos are of."""
+    return [dataset.classes[i] for i in np.unique(dataset.labels)]
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, for a message."""
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" * (len(names) > 3))
+
+
+def _splits(path: Path) -> dict[str, Path]:
+    """The lists or folders that a path stands for, by split; "" for one without that name."""
+    if path.is_dir():
+        if lists := _by_split(p for p in sorted(path.iterdir()) if _is_list(p)):
+            return lists
+        names = sorted(set(_videos_below(path).values()))
+        folders = _by_split(path / name for name in names)
+        if len(folders) == len(names) > 0:  # beside other classes, "train" is a class
+            return folders
+    return {_split_called(path): path}
+
+
+def _by_split(paths: Iterable[Path]) -> dict[str, Path]:
+    """Those of the paths that are called like a split."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        if split := _split_called(path):
+            if split in found:
+                raise InputError(f"{found[split]} and {path} are both called {split}: give one.")
+            found[split] = path
+    return found
+
+
+def _is_list(path: Path) -> bool:
+    return path.suffix.lower() in LIST_SUFFIXES and not path.name.startswith(".")
+
+
+def _split_called(path: Path) -> str:
+    """The split that a path is called, a list by the last word of its name; "" if none."""
+    name = re.split(r"[-_ ]", path.stem)[-1] if _is_list(path) else path.name
+    return next((split for split, names in SPLITS.items() if name.lower() in names), "")
+
+
+def _choose(splits: dict[str, Path], split: str | None, path: Path) -> Path:
+    if split is None:
+        if len(splits) > 1:
+            raise InputError(f"{path} has the splits {', '.join(splits)}: choose one of them.")
+        return next(iter(splits.values()))
+    name = _split_called(Path(split))
+    if not name:
+        raise InputError(f"There is no split {split!r}: choose one of {', '.join(SPLITS)}.")
+    if name not in splits:
+        held = ", ".join(filter(None, splits)) or "none"
+        raise InputError(f"{path} has no split {name}: it has {held}.")
+    return splits[name]
+
+
+def _videos_below(folder: Path) -> dict[Path, str]:
+    """Every video below a folder, with the name of the sub-folder it is in ("" = in none)."""
+    videos = {}
+    for child in sorted(folder.iterdir()):  # one by one: a sub-folder may be a link
+        name, below = (child.name, sorted(child.rglob("*"))) if child.is_dir() else ("", [child])
+        if not child.name.startswith("."):
+            videos |= dict.fromkeys(filter(is_video, below), name)
+    return videos
+
+
+def _read_folder(folder: Path) -> LabelledVideos:
+    """Class folders, or a flat folder without labels."""
+    videos = _videos_below(folder)
+    if not videos:
+        raise InputError(f"{folder} holds no video: put {', '.join(VIDEO_SUFFIXES)} there.")
+    classes, labels = np.unique(list(videos.values()), return_inverse=True)
+    classes = tuple(classes.tolist())
+    if classes == ("",):
+        return LabelledVideos(tuple(videos), np.full(len(videos), -1), (), folder)
+    if "" in classes:
+        raise InputError(
+            f"{folder} holds videos beside the folder {classes[1]!r}: put all of them into class "
+            "folders, or none."
+        )
+    return LabelledVideos(tuple(videos), labels, classes, folder)
+
+
+def _follow_list(path: Path, root: Path) -> LabelledVideos:
+    """The videos that a list names; at least one must be there."""
+    names, labels, classes = read_list(path)
+    paths = tuple(root / name for name in names)
+    if not paths:
+        raise InputError(f"{path} names no video: give a list that does.")
+    if not any(map(is_file, paths)):
+        raise InputError(
+            f"None of the {len(paths)} videos of {path} is there, {str(paths[0])[:200]} for one: "
+            "say in which folder its paths begin."
+        )
+    return LabelledVideos(paths, np.array(labels), classes, path)
