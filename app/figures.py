@@ -8,6 +8,8 @@ from jaxtyping import UInt8
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#7f7f7f")
+"""Of lines and bars in charts: Okabe and Ito's, told apart by the colour-blind too."""
 JPEG_QUALITY = 92
 THUMBNAIL = 96
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import streamlit as st
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from vjepa.config import ModelConfig
 from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_frames
@@ -74,12 +74,14 @@ class Clip:
         title: for the screen.
         frames: uint8 RGB (T, H, W, 3).
         fps: at which rate to play them.
+        actor: the pixels of the thing that acts, where the world drew it and so knows them.
     """
 
     id: str
     title: str
     frames: UInt8[np.ndarray, "t h w 3"]
     fps: float = DEFAULT_FPS
+    actor: Bool[np.ndarray, "t h w"] | None = None
 
     @property
     def still(self) -> bool:
@@ -127,7 +129,8 @@ def _world_clip(source: Source, config: ModelConfig) -> Clip:
         )
     world = World(image_size=config.image_size, num_frames=config.num_frames, split="test")
     batch = world.sample(1, torch.Generator().manual_seed(int(source.name)))
-    return Clip(source.id, f"world {source.name}", batch.frames[0].cpu().numpy())
+    frames, actor = (part[0].cpu().numpy() for part in (batch.frames, batch.actor))
+    return Clip(source.id, f"world {source.name}", frames, actor=actor)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)

@@ -93,6 +93,28 @@ def test_boxes_hold_exactly_the_pixels_that_the_actor_changes():
     assert compared > 60
 
 
+def test_the_actor_s_pixels_fill_its_box_and_are_those_that_change():
+    world = small(1)
+    scene = world.draw(12, seeded(1))
+    batch, without = world.render(scene), world.render(hide_actor(scene))
+    assert batch.actor.any() and not without.actor.any()
+    changed = (batch.frames.int() - without.frames.int()).abs().amax(-1) > 24
+    assert (changed & batch.actor).sum() > 0.7 * batch.actor.sum()  # some have the ground's colour
+    assert (changed & ~batch.actor).sum() < 0.15 * changed.sum()  # soft edges
+    shows = batch.boxes.any(-1)
+    assert torch.equal(batch.actor.flatten(2).any(-1), shows)
+    for pixels, box in zip(batch.actor[shows], batch.boxes[shows], strict=True):
+        assert (bounds(pixels) - box).abs().max() <= 1.5
+
+
+def test_an_actor_that_is_left_out_leaves_neither_pixels_nor_shadow():
+    world = small(4)
+    scene = world.draw(12, seeded())
+    without = replace(scene, present=torch.zeros_like(scene.present))
+    assert torch.equal(world.render(without).frames, world.render(hide_actor(scene)).frames)
+    assert not world.render(without).boxes.any()
+
+
 def test_the_visible_box_never_exceeds_the_amodal_box_or_the_frame():
     batch = small(4).sample(40, seeded())
     shows = batch.boxes.any(-1)

@@ -8,7 +8,7 @@ of it. Clips of the test split use identities and backdrops that the train split
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from vjepa.data import world_assets
@@ -46,7 +46,9 @@ class WorldBatch:
         appearance: index into CATEGORIES.
         motion: index into MOTIONS.
         boxes: the part of the actor that shows, x0 y0 x1 y1 in pixels; zeros where none does.
-        amodal_boxes: the whole actor, also behind posts and beyond the frame.
+        amodal_boxes: the whole actor, also behind posts and beyond the frame (and where it would
+            be in a scene without it).
+        actor: the pixels where the actor shows.
     """
 
     frames: UInt8[Tensor, "b t h w 3"]
@@ -54,6 +56,7 @@ class WorldBatch:
     motion: Int[Tensor, " b"]
     boxes: Float[Tensor, "b t 4"]
     amodal_boxes: Float[Tensor, "b t 4"]
+    actor: Bool[Tensor, "b t h w"]
 
 
 class World:
@@ -118,13 +121,15 @@ class World:
         if self.level >= 4:
             self._draw_shadow(canvas, scene, course)
         actor = self._on_screen(scene, scene.identity, scene.flip, course)
+        actor.opacity.mul_(scene.present.repeat_interleave(frames))
         draw_sprites(canvas, self.stage.objects.atlas, actor, actor=True)
         if self.level >= 4:
             self._draw_post(canvas, scene)
             self._add_noise(canvas, scene)
         shape = (len(scene.motion), frames)
         amodal = self._amodal(actor)
-        visible = self._visible(canvas[3] > 0.5, amodal)
+        shows = canvas[3] > 0.5
+        visible = self._visible(shows, amodal)
         frames = self._expose(canvas[:3], scene)
         return WorldBatch(
             frames.permute(1, 2, 3, 0).contiguous().view(*shape, side, side, 3),
@@ -132,6 +137,7 @@ class World:
             scene.motion,
             visible.view(*shape, 4),
             amodal.view(*shape, 4),
+            shows.view(*shape, side, side),
         )
 
     def _backdrop(self, scene: Scene) -> Tensor:
@@ -178,8 +184,7 @@ class World:
 
     def _draw_shadow(self, canvas: Tensor, scene: Scene, course: Trace):
         floor = self._floor(scene.identity, scene.flip, course) + course.lift
-        present = torch.ones_like(scene.flip)
-        self._shade(canvas, scene, course.x, floor, course.size, course.lift, present)
+        self._shade(canvas, scene, course.x, floor, course.size, course.lift, scene.present)
 
     def _floor(self, cell: Tensor, flip: Tensor, course: Trace) -> Tensor:
         """How far down a cut-out reaches in every frame, in frame sides."""

@@ -79,6 +79,7 @@ class Scene:
     motion: Tensor  # (B,) index into MOTIONS
     identity: Tensor  # (B,) cell of the actor
     flip: Tensor  # (B,) 1 or -1
+    present: Tensor  # (B,) 1.0, or 0.0 where the actor is left out; never drawn at random
     path: Path
     camera: Camera
     view: View
@@ -144,6 +145,7 @@ def draw_scene(stage: Stage, n: int, generator: torch.Generator) -> Scene:
         motion=dice.balanced(len(MOTIONS), n),
         identity=pick_cell(dice, stage, appearance),
         flip=dice.sign(n),
+        present=torch.ones(n, device=stage.device),
         path=path,
         camera=draw_camera(dice, stage, n),
         view=view,

@@ -1,0 +1,124 @@
+"""Surprise: what it is made of, what it cannot know, and what a comparison cancels."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+from tiny import TINY
+
+from vjepa.analysis.surprise import (
+    MASK_TYPE,
+    compare,
+    curve,
+    evaluate,
+    pixel_change,
+    surprise,
+    wilson,
+)
+from vjepa.data.clips import normalize
+from vjepa.errors import InputError
+from vjepa.grid import split
+from vjepa.masks import future
+from vjepa.model import VJEPA, MaskBatch
+
+FOUR_STEPS = replace(TINY, num_frames=8)
+T = FOUR_STEPS.grid[0]
+
+
+@pytest.fixture(scope="module")
+def model():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VJEPA(FOUR_STEPS).eval()
+
+
+@pytest.fixture
+def clips():
+    frames = torch.randint(256, (3, 8, 48, 48, 3), generator=torch.Generator().manual_seed(0))
+    return normalize(frames.byte())
+
+
+def loss_after(model, clips, keep):
+    """The training objective with everything after the first `keep` steps hidden."""
+    idx = [each.expand(len(clips), -1) for each in split(future(model.grid, keep))]
+    return model.loss(clips, [MaskBatch(*idx, MASK_TYPE)]).item()
+
+
+def test_the_last_step_s_surprise_is_the_training_loss_of_its_mask(model, clips):
+    found = curve(surprise(model, clips, horizon=1))
+    assert found[:, -1].mean() == pytest.approx(loss_after(model, clips, T - 1), rel=1e-5)
+
+
+def test_nothing_can_be_predicted_before_the_first_step(model, clips):
+    found = surprise(model, clips)
+    assert found[:, 0].isnan().all()
+    assert found[:, 1:].isfinite().all()
+
+
+def test_a_step_s_surprise_is_the_mean_over_the_passes_that_predict_it(model, clips):
+    """With all steps ahead predicted: the means of the training losses, weighted by their steps."""
+    found = curve(surprise(model, clips, horizon=T))[:, 1:].mean(0)
+    passes = torch.arange(1, T)
+    losses = sum((T - keep) * loss_after(model, clips, keep) for keep in range(1, T))
+    assert (found * passes).sum().item() == pytest.approx(losses, rel=1e-5)
+
+
+def test_a_prediction_knows_nothing_of_the_future(model, clips, monkeypatch):
+    still = torch.zeros(3, FOUR_STEPS.num_tokens, FOUR_STEPS.embed_dim)
+    monkeypatch.setattr(model, "encode", lambda clips: still)  # the targets do know it
+    changed = clips.clone()
+    changed[:, :, 2 * FOUR_STEPS.tubelet_size :] = 0  # from the third step on
+    before, after = surprise(model, clips, horizon=1), surprise(model, changed, horizon=1)
+    assert torch.equal(before[:, 1:3], after[:, 1:3])
+    assert not torch.allclose(before[:, 3], after[:, 3])
+
+
+def test_sets_cancel_what_first_and_second_halves_do_on_their_own():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0, 10, (2, 500, 2))
+    possible = first + second
+    impossible = first[:, ::-1] + second + 0.1
+    scores = compare(possible, impossible)
+    assert scores["sets"]["mean"] == 1
+    assert scores["pairs"]["mean"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_ties_count_half_and_chance_is_half():
+    same = np.ones((10, 2))
+    assert compare(same, same)["sets"]["mean"] == 0.5
+    assert compare(same, same)["pairs"]["mean"] == 0.5
+    possible, impossible = np.random.default_rng(1).normal(size=(2, 2000, 2))
+    for score in compare(possible, impossible).values():
+        assert score["ci95"][0] < 0.5 < score["ci95"][1]
+
+
+def test_the_interval_is_wilson_s():
+    for hits in (0, 3, 17, 20):
+        shares = (np.arange(20) < hits).astype(float)
+        expected = binomtest(hits, 20).proportion_ci(0.95, method="wilson")
+        np.testing.assert_allclose(wilson(shares)["ci95"], expected, atol=1e-4)
+
+
+def test_pixel_change_counts_changes_alone():
+    frames = torch.zeros(2, 4, 3, 3, 3, dtype=torch.uint8)
+    frames[1, 2, 0, 0, 0] = 200  # comes and goes
+    assert pixel_change(frames).tolist() == [0, 400]
+
+
+def test_pixels_tell_violations_in_plain_view_and_none_behind_a_post(model):
+    rows = evaluate(model, 8, torch.Generator().manual_seed(0))
+    assert len({(row["kind"], row["hidden"]) for row in rows}) == len(rows) == 6
+    for row in rows:
+        accuracy = row["pixels"]["sets"]["mean"]
+        assert (0.1 < accuracy < 0.9) if row["hidden"] else (accuracy > 0.9), row
+
+
+def test_bad_input_gets_a_sentence(model, clips):
+    with pytest.raises(InputError, match="horizon"):
+        surprise(model, clips, horizon=0)
+    with pytest.raises(InputError, match="at least one"):
+        evaluate(model, 0, torch.Generator())
+    with pytest.raises(InputError, match="tubelets"):
+        evaluate(VJEPA(replace(TINY, num_frames=6)), 1, torch.Generator())
