@@ -213,3 +213,16 @@ def write_sound(path) -> None:
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def test_reading_a_video_first_does_not_break_torch(cup_clip):
+    script = (
+        "import sys; from vjepa.data.clips import read_frames;"
+        f"read_frames({str(cup_clip)!r}, 32, 4);"
+        "assert 'torch' not in sys.modules and 'nvidia' not in sys.modules;"
+        "import torch; x = torch.ones(2, 64, 64);"
+        "assert (x @ x == 64).all();"
+        "maps = open('/proc/self/maps').read() if sys.platform == 'linux' else '';"
+        "assert 'libnvblas' not in maps"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)

@@ -3,12 +3,12 @@
 import io
 
 import av
-import decord
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
 from decoder.media import gif_bytes, mp4_bytes, write_gif, write_mp4
+from vjepa.data.clips import open_video
 from vjepa.errors import InputError
 
 
@@ -25,7 +25,7 @@ def frames() -> np.ndarray:
 
 def test_mp4_reads_back_in_order_and_close(tmp_path, frames):
     write_mp4(tmp_path / "a.mp4", frames, fps=7.5)
-    reader = decord.VideoReader(str(tmp_path / "a.mp4"))
+    reader = open_video(tmp_path / "a.mp4")
     back = reader.get_batch(range(len(reader))).asnumpy()
     assert reader.get_avg_fps() == pytest.approx(7.5)
     assert back.shape == frames.shape

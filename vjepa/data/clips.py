@@ -7,8 +7,10 @@ Everything up to `read_frames` works without torch, so that a page can show a cl
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -196,8 +198,8 @@ def _read_video(
 def open_video(path: Path, threads: int = 0) -> Any:
     """A decord reader with `threads` threads (0: its choice); InputError if there is no video."""
     import av
-    import decord
 
+    decord = _import_decord()
     decord.logging.set_level(decord.logging.QUIET)  # what is wrong is said by our exception
     try:
         with av.open(str(path)) as container:  # asked first: decord would complain on stderr
@@ -210,6 +212,30 @@ def open_video(path: Path, threads: int = 0) -> Any:
     if reader is None:
         raise InputError(f"{path.name} holds no pictures, only sound or data: choose a video.")
     return reader
+
+
+_IMPORTING = Lock()
+
+
+def _import_decord() -> Any:
+    """decord, without the CUDA libraries that PyTorch brought along.
+
+    For its GPU builds decord2 makes all of them global. One is libnvblas, which then stands in for
+    torch's BLAS, and without a GPU it leads nowhere: a crash at the next float32 product. They are
+    looked for in the package `nvidia`, which is therefore out of sight during the import.
+    """
+    with _IMPORTING:
+        if "decord" in sys.modules:
+            return sys.modules["decord"]
+        nvidia = sys.modules.pop("nvidia", None)
+        sys.modules["nvidia"] = None
+        try:
+            import decord
+        finally:
+            sys.modules.pop("nvidia")
+            if nvidia:
+                sys.modules["nvidia"] = nvidia
+    return decord
 
 
 def decode(
