@@ -2,18 +2,21 @@
 
 import streamlit as st
 
-from app import mask_and_decode, window
+from app import embeddings, mask_and_decode, probes, similarity, surprise, window
+
+PAGES = (
+    ("Mask and decode", ":material/brush:", mask_and_decode.page),
+    ("Embeddings", ":material/scatter_plot:", embeddings.page),
+    ("Similarity", ":material/target:", similarity.page),
+    ("Surprise", ":material/bolt:", surprise.page),
+    ("Probes", ":material/category:", probes.page),
+)
 
 window.dress()
 st.navigation(
     [
-        st.Page(
-            mask_and_decode.page,
-            title="Mask and decode",
-            icon=":material/brush:",
-            url_path="mask-and-decode",
-            default=True,
-        )
+        st.Page(page, title=title, icon=icon, url_path=title.lower().replace(" ", "-"))
+        for title, icon, page in PAGES
     ],
     position="top",
 ).run()

@@ -19,7 +19,8 @@ from app.sources import Clip, Source, Upload
 from vjepa.config import ModelConfig, preset
 
 MODEL = "demo"
-FIRST_VIEW = Path(__file__).resolve().parents[1] / "assets" / "first_view"
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+FIRST_VIEW = ASSETS / "first_view"
 SEEDS = 4
 STEPS = (1, 4, 8, 16, 32)
 DEFAULT_STEPS = 4

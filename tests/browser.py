@@ -58,13 +58,14 @@ def wait_for_answer(page: Page) -> None:
     page.wait_for_selector('.panels[data-answer="shown"]')
 
 
-def drag(page: Page, selector: str, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Presses, moves and releases the mouse; (x, y) in shares of the element's size."""
-    box = page.locator(selector).bounding_box()
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)]
-    page.mouse.move(*points[0])
+def drag(page: Page, selector: str, *points: tuple[float, float]) -> None:
+    """Presses at the first point and releases at the last; (x, y) in shares of the element."""
+    box = page.locator(selector).first.bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
     page.mouse.down()
-    page.mouse.move(*points[1], steps=6)
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
     page.mouse.up()
 
 
@@ -72,7 +73,7 @@ def paint(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
     """Drags over the clip from one (row, column) to another."""
     t, h, w = grid(page)
     points = [((column + 0.5) / w, (row + 0.5) / h) for row, column in (start, end)]
-    drag(page, ".ink", *points)
+    drag(page, ".painter .ink", *points)
 
 
 def grid(page: Page) -> tuple[int, int, int]:

@@ -132,7 +132,7 @@ def test_a_preset_reaches_the_painter_and_can_be_undone(page):
     page.wait_for_function("() => vjepaStage.mask.slice(-49).every(Boolean)")
     wait_for_answer(page)
     assert mask(page).mean() == 0.5
-    page.locator(".ink").focus()
+    page.locator(".painter .ink").focus()
     page.keyboard.press("z")
     assert (mask(page) == before).all()
     wait_for_answer(page)
@@ -144,7 +144,7 @@ def test_keys_do_not_reach_streamlit(browser, address):
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
     open_page(page, address)
     page.wait_for_timeout(1500)
-    page.locator(".ink").focus()
+    page.locator(".painter .ink").focus()
     sent.clear()
     page.keyboard.press("c")
     page.keyboard.press("r")

@@ -51,3 +51,11 @@ def test_loss(model, expected):
     ]
     loss = model.loss(expected["clip"], masks).mean()
     torch.testing.assert_close(loss, expected["loss"][0], **TOLERANCE)
+
+
+def test_probe(expected):
+    """Logits of the published probe, read from tokens, from layer-normed tokens, in any order."""
+    probe = vjepa.load_probe(GOLDEN / "probe.pth.tar")
+    tokens = expected["target_full"]
+    for features in (tokens, normalize_features(tokens), tokens.flip(1)):
+        torch.testing.assert_close(probe(features), expected["probe_logits"], **TOLERANCE)

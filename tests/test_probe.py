@@ -1,63 +1,184 @@
-"""Probes: they read what is there, and nothing from noise; test objects are held out."""
+"""Frozen evaluation: probes read what is there, and nothing from noise."""
+
+import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from conftest import write_video
 from tiny import TINY
 
-from vjepa.analysis import probe
+import vjepa.__main__ as commands
+from vjepa import checkpoint
+from vjepa.analysis import compare, fit, probe
+from vjepa.analysis.features import Tokens
+from vjepa.analysis.tasks import WORLD_TASKS, Location
+from vjepa.data.datasets import open_dataset
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 
+MOTION, LOCATION = WORLD_TASKS["motion"], WORLD_TASKS["location"]
+SIZES = {"level": 0, "train_clips": 100, "test_clips": 20, "seeds": (0,)}
 
-def features(separation, count=300, seed=0):
+
+@pytest.fixture
+def model():
+    return VJEPA(TINY).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Probes that are trained for a moment."""
+    recipe = fit.Recipe(steps=3, warmup=1)
+    monkeypatch.setattr(compare, "fit", partial(fit.fit, recipe=recipe))
+
+
+def tokens(separation, count=300, seed=0, views=1):
+    """Clips of noise and of what their labels say, this `separation` times as loud."""
     rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 12, count)
-    centres = np.eye(12, 16) * separation
-    return probe.Features(
-        {"model": centres[labels] + rng.normal(size=(count, 16))}, {"appearance": labels}
-    )
+    labels = rng.integers(12, size=count)
+    low = rng.uniform(0, 0.5, (count, 2))
+    boxes = np.hstack([low, low + 0.4])
+    pooled = rng.normal(size=(count, views, 24))
+    pooled[..., :12] += separation * np.eye(12)[labels][:, None]
+    pooled[..., 12:16] += separation * 4 * boxes[:, None]
+    layout = [("motion", "i8"), ("location", "f4", 4), ("pooled", "f4", (views, 24))]
+    records = np.zeros(count, layout)
+    records["motion"], records["location"], records["pooled"] = labels, boxes, pooled
+    return Tokens(records, np.arange(count))
 
 
-@pytest.mark.parametrize("name", probe.PROBES)
-def test_probes_read_what_is_there_and_nothing_from_noise(name):
-    clear = probe.hits(features(8), features(8, seed=1), "model", "appearance", name)
-    noise = probe.hits(features(0), features(0, seed=1), "model", "appearance", name)
-    assert clear.mean() > 0.95
-    assert noise.mean() < 0.2
+def mean_score(task, kind, train, test):
+    answers = compare.fit_estimator(task, kind, train, test)
+    return task.score(answers.mean(1), test.label(task.name)).mean()
 
 
-def test_pooling_ignores_the_order_of_tokens():
-    tokens = torch.randn(2, 10, 4)
-    torch.testing.assert_close(probe.pool(tokens), probe.pool(tokens[:, torch.randperm(10)]))
+@pytest.mark.parametrize("kind", compare.FITTED)
+@pytest.mark.parametrize("task", [MOTION, LOCATION], ids=lambda task: task.name)
+def test_estimators_read_what_is_there_and_nothing_from_noise(task, kind):
+    clear = mean_score(task, kind, tokens(8), tokens(8, seed=1))
+    noise = mean_score(task, kind, tokens(0), tokens(0, seed=1))
+    chance = task.chance(tokens(0).label(task.name), tokens(0, seed=1).label(task.name))
+    assert clear > chance + (0.2 if task == LOCATION else 0.85)
+    assert noise < chance + 0.1
 
 
-def test_the_twin_has_the_shape_and_other_weights():
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        model = VJEPA(TINY)
+def test_answers_to_all_views_are_averaged():
+    """Two views of three say the right class, the third says another."""
+    train, test = tokens(8), tokens(8, seed=1, views=3)
+    test.records["pooled"][:, 2] = np.roll(test.records["pooled"][:, 0], 1, axis=0)
+    answers = compare.fit_estimator(MOTION, "linear", train, test)
+    right = MOTION.score(answers[:, 2], test.label("motion")).mean()
+    assert right < 0.3
+    assert mean_score(MOTION, "linear", train, test) > 0.9
+
+
+def test_a_share_is_another_one_for_each_seed():
+    train = tokens(0)
+    shares = [set(compare.choose(train, 0.1, seed).rows) for seed in (0, 0, 1)]
+    assert [len(share) for share in shares] == [30, 30, 30]
+    assert shares[0] == shares[1] != shares[2]
+    assert sorted(compare.choose(train, 1.0, 5).rows) == list(range(300))
+
+
+def test_a_row_averages_seeds_clip_by_clip():
+    scores = {
+        ("model", 1.0, 0): {("motion", "knn"): np.array([1.0, 1.0, 0.0, 0.0])},
+        ("model", 1.0, 1): {("motion", "knn"): np.array([1.0, 0.0, 1.0, 0.0])},
+        ("random", 1.0, 0): {("motion", "knn"): np.array([0.0, 0.0, 0.0, 0.0])},
+        ("random", 1.0, 1): {("motion", "knn"): np.array([1.0, 0.0, 0.0, 0.0])},
+    }
+    (row,) = compare.table(scores, tokens(0), tokens(0), [MOTION])
+    assert row["accuracy"]["mean"] == 0.5
+    width = 1.96 * np.std([1, 0.5, 0.5, 0], ddof=1) / 2  # of the four clips, not of eight scores
+    assert row["accuracy"]["ci95"] == pytest.approx([0.5 - width, 0.5 + width])
+    assert row["above_random"]["mean"] == pytest.approx(0.5 - 0.125)
+    assert row["by_seed"] == [0.5, 0.5]
+
+
+def test_the_twin_has_the_shape_and_other_weights(model):
     twin = probe.random_twin(model)
     assert twin.config == model.config
     assert not torch.equal(twin.encoder.patch_embed.weight, model.encoder.patch_embed.weight)
 
 
-def test_a_result_has_intervals_and_a_baseline():
-    sizes = {"level": 0, "train_clips": 100, "test_clips": 20, "seeds": (0,)}
-    (row,) = probe.evaluate(VJEPA(TINY).eval(), ["motion"], ["knn"], **sizes)
-    low, high = row["accuracy"]["ci95"]
-    assert low <= row["accuracy"]["mean"] <= high
-    assert row["chance"] == pytest.approx(1 / 12)
-    random = row["baselines"]["random"]["mean"]
-    assert row["above_random"]["mean"] == pytest.approx(row["accuracy"]["mean"] - random)
+def test_every_probe_serves_every_task(model, few_steps, tmp_path):
+    tasks, probes = list(WORLD_TASKS), list(compare.PROBES)
+    rows = probe.evaluate(model, tasks, probes, **SIZES, labels=(1.0, 0.5), cache=tmp_path)
+    assert {(row["task"], row["probe"], row["labels"]) for row in rows} == {
+        (task, name, share) for task in tasks for name in probes for share in (1.0, 0.5)
+    }
+    for row in rows:
+        low, high = row["accuracy"]["ci95"]
+        assert low <= row["accuracy"]["mean"] <= high
+        random = row["baselines"]["random"]["mean"]
+        assert row["above_random"]["mean"] == pytest.approx(row["accuracy"]["mean"] - random)
+    json.dumps(rows)
 
 
 @pytest.mark.parametrize(
-    ("tasks", "probes", "count"),
-    [(["smell"], ["knn"], 200), (["motion"], ["svm"], 200), (["motion"], ["knn"], 3)],
+    ("tasks", "probes", "changes", "says"),
+    [
+        (["smell"], ["knn"], {}, "no task 'smell'"),
+        (["motion"], ["svm"], {}, "no probe 'svm'"),
+        (["motion"], ["knn"], {"train_clips": 3}, "at least 100"),
+        (["motion"], ["knn"], {"labels": (0.0,)}, "above 0"),
+        (["motion"], ["knn"], {"labels": (0.01,)}, "at least 10"),
+        (["motion"], ["knn"], {"seeds": ()}, "one seed"),
+    ],
 )
-def test_bad_input_gets_one_sentence(tasks, probes, count):
-    with pytest.raises(InputError) as caught:
-        probe.evaluate(
-            VJEPA(TINY), tasks, probes, level=0, train_clips=count, test_clips=20, seeds=(0,)
-        )
+def test_bad_input_gets_one_sentence(model, tmp_path, tasks, probes, changes, says):
+    with pytest.raises(InputError, match=says) as caught:
+        probe.evaluate(model, tasks, probes, **{**SIZES, **changes}, cache=tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Class folders of dark and of bright videos, one of them broken."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 8), ("test", 3)):
+        for name, level in (("dark", 40), ("bright", 200)):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                frames = rng.integers(level, level + 30, (10, 48, 64, 3), dtype=np.uint8)
+                write_video(folder / f"{number}.mp4", frames, 10)
+    (tmp_path / "train" / "dark" / "broken.mp4").write_bytes(b"no video")
+    return tmp_path
+
+
+def test_videos_are_probed_and_broken_ones_left_out(model, videos, tmp_path, caplog):
+    sets = [open_dataset(videos, split=split) for split in ("train", "test")]
+    sizes = {"clips": 2, "views": 3, "seeds": (0,), "cache": tmp_path / "cache"}
+    for _ in range(2):  # the second time from the cache
+        (row,) = probe.evaluate_videos(model, *sets, ["knn"], **sizes)
+        assert row["accuracy"]["mean"] == 1.0
+        assert (row["train_clips"], row["chance"]) == (16, 0.5)
+    assert "broken.mp4" in caplog.text
+
+
+def test_the_command_probes_labelled_videos(model, videos, tmp_path, capsys):
+    checkpoint.save(model, tmp_path / "model")
+    options = {"data": videos, "probe": "linear", "cache": tmp_path / "cache", "json_line": True}
+    commands.probe(model=str(tmp_path / "model"), **options)
+    row = json.loads(capsys.readouterr().out)
+    assert row["task"] == "class"
+    assert row["accuracy"]["mean"] == 1.0
+    with pytest.raises(InputError, match="--image-weights"):
+        commands.probe(image_backbone="resnet18", **options)
+
+
+def test_videos_of_one_class_are_refused(videos):
+    (videos / "one").mkdir()
+    (videos / "train" / "dark").rename(videos / "one" / "dark")
+    with pytest.raises(InputError, match="one class only"):
+        commands.probe(data=videos / "one", test=videos / "test")
+
+
+def test_a_box_in_the_middle_serves_no_one(model, few_steps, tmp_path):
+    """What a probe says before it has learned is the best constant box, and so scores chance."""
+    (row,) = probe.evaluate(model, ["location"], ["average"], **SIZES, cache=tmp_path)
+    assert row["metric"] == Location.metric
+    assert row["accuracy"]["mean"] == pytest.approx(row["chance"], abs=0.05)

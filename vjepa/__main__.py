@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ import vjepa
 from vjepa import command, config
 from vjepa.analysis import probe as probing
 from vjepa.data import sources
+from vjepa.data.datasets import LabelledVideos, open_dataset
+from vjepa.image_backbone import ImageBackbone
 from vjepa.pretrain import PretrainConfig
 from vjepa.pretrain import pretrain as run_pretraining
 
@@ -48,42 +51,95 @@ def store(
 def probe(
     model: str = "demo",
     task: str = "appearance",
-    probe: str = "knn",
+    probe: str = "attentive",
     level: int = 1,
     train_clips: int = 2000,
     test_clips: int = 1000,
+    labels: tuple[float, ...] = (1.0,),
     seeds: tuple[int, ...] = (0,),
+    data: Path | None = None,
+    test: Path | None = None,
+    videos: Path | None = None,
+    clips: int = 2,
+    views: int = 3,
+    image_backbone: str | None = None,
+    image_weights: Path | None = None,
+    cache: Path = probing.CACHE,
     json_line: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
-    """Frozen evaluation on the world: the model's features against random weights.
+    """Frozen evaluation: what probes read from a model's features, and from random weights.
 
     Args:
         model: by name or path.
-        task: appearance, motion, or all.
-        probe: linear, knn, or all.
+        task: appearance, motion, location, or all; of the world's clips.
+        probe: attentive, average, linear, knn, or all.
         level: difficulty of the world, 0 to 4.
-        train_clips: labelled clips that the probe learns from.
-        test_clips: clips of held-out objects and panoramas.
-        seeds: of the clips.
-        json_line: print one line of JSON; with several tasks or probes, a list.
+        train_clips: labelled world clips that a probe may learn from.
+        test_clips: world clips of held-out objects and panoramas.
+        labels: shares of the training labels that are learned from; one result each.
+        seeds: of the labels in a share, and of a probe's first weights; scores are averaged.
+        data: labelled videos to learn from, instead of the world: a list, class folders, or a
+            folder with the splits train and test (or validation). A video with fewer frames than
+            the model's clips repeats some.
+        test: labelled videos to test on, when they are not a split of --data.
+        videos: where the paths in a list begin.
+        clips: clips of a video, evenly spread; their tokens are read side by side.
+        views: crops of every test clip, 1 or 3; answers to them are averaged.
+        image_backbone: a timm image model to compare with, applied frame by frame.
+        image_weights: the file of its weights.
+        cache: folder where features are kept; about 1 GB for 6,500 clips and the demo model.
+        json_line: print one line of JSON; with several tasks, probes or labels, a list.
     """
-    rows = probing.evaluate(
-        vjepa.load(model),
-        list(probing.TASKS) if task == "all" else [task],
-        list(probing.PROBES) if probe == "all" else [probe],
-        level=level,
-        train_clips=train_clips,
-        test_clips=test_clips,
-        seeds=seeds,
-    )
+    loaded = vjepa.load(model)
+    settings = {"seeds": seeds, "labels": labels, "cache": cache}
+    settings["others"] = _image_model(image_backbone, image_weights, loaded)
+    probes = list(probing.PROBES) if probe == "all" else [probe]
+    if data is None:
+        tasks = list(probing.WORLD_TASKS) if task == "all" else [task]
+        sizes = {"level": level, "train_clips": train_clips, "test_clips": test_clips}
+        rows = probing.evaluate(loaded, tasks, probes, **sizes, **settings)
+    else:
+        pair = _open_videos(data, test, videos)
+        rows = probing.evaluate_videos(loaded, *pair, probes, clips=clips, views=views, **settings)
+    _print_rows(rows, json_line)
+
+
+def _open_videos(
+    data: Path, test: Path | None, videos: Path | None
+) -> tuple[LabelledVideos, LabelledVideos]:
+    """The videos to learn from and those to test on."""
+    if test is not None:
+        return open_dataset(data, videos=videos), open_dataset(test, videos=videos)
+    train = open_dataset(data, videos=videos, split="train")
+    with suppress(vjepa.InputError):
+        return train, open_dataset(data, videos=videos, split="test")
+    return train, open_dataset(data, videos=videos, split="validation")
+
+
+def _image_model(
+    name: str | None, weights: Path | None, model: vjepa.VJEPA
+) -> dict[str, ImageBackbone]:
+    """The image model that is asked for, by name."""
+    if name is None:
+        return {}
+    if weights is None:
+        raise vjepa.InputError(
+            f"The weights of {name} are not included: name their file with --image-weights."
+        )
+    backbone = ImageBackbone(name, weights, model.config)
+    return {"image": backbone.to(model.device, model.dtype)}
+
+
+def _print_rows(rows: list[dict], json_line: bool) -> None:
     if json_line:
         print(json.dumps(rows[0] if len(rows) == 1 else rows))
         return
     for row in rows:
-        ours, random = row["accuracy"], row["baselines"]["random"]
+        columns = {"model": row["accuracy"], **row["baselines"]}
+        scores = "  ".join(f"{name} {100 * s['mean']:5.1f} %" for name, s in columns.items())
         print(
-            f"{row['task']:<12}{row['probe']:<8} {100 * ours['mean']:5.1f} %  "
-            f"random weights {100 * random['mean']:5.1f} %  chance {100 * row['chance']:.1f} %"
+            f"{row['task']:<12}{row['probe']:<10}{row['labels']:>5.0%} of the labels  "
+            f"{row['metric']}: {scores}  chance {100 * row['chance']:.1f} %"
         )
 
 

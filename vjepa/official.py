@@ -14,6 +14,8 @@ from vjepa.errors import InputError
 from vjepa.model import VJEPA
 
 PREFIX = "module.backbone."
+PROBE_PREFIX = re.compile(r"^module\.(pooler\.)?(cross_attention_block\.)?(xattn\.)?")
+PROBE_QUERY = "module.pooler.query_tokens"
 KNOWN_SHAPES = {
     (config.embed_dim, config.num_tokens): config
     for name, config in PRESETS.items()
@@ -55,17 +57,41 @@ def read(path: Path) -> dict:
     Raises:
         InputError: the file is no PyTorch checkpoint, holds code, or lacks a model.
     """
+    state = _unpickled(path)
+    if not {"encoder", "predictor"} <= state.keys():
+        raise InputError(
+            f"{path} is not a V-JEPA checkpoint: it lacks the entries 'encoder' and 'predictor'."
+        )
+    return state
+
+
+def read_probe(path: Path) -> dict[str, Tensor]:
+    """The tensors of a published attentive probe (`k400-probe.pth.tar`, say), by our names.
+
+    `xattn.proj` is left out: the published file holds it and the published model applies none.
+
+    Raises:
+        InputError: the file is no PyTorch checkpoint, holds code, or lacks a probe.
+    """
+    classifier = _unpickled(path).get("classifier")
+    if not isinstance(classifier, dict) or PROBE_QUERY not in classifier:
+        raise InputError(
+            f"{path} is not a V-JEPA probe: it lacks a 'classifier' with the tensor {PROBE_QUERY}."
+        )
+    tensors = {PROBE_PREFIX.sub("", name): tensor for name, tensor in classifier.items()}
+    query = tensors.pop("query_tokens").flatten()
+    used = {name: tensor for name, tensor in tensors.items() if not name.startswith("proj.")}
+    return {"query": query, **used}
+
+
+def _unpickled(path: Path) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{path} is no readable PyTorch checkpoint: it is damaged, or not one at all."
         ) from error
-    if not isinstance(state, dict) or not {"encoder", "predictor"} <= state.keys():
-        raise InputError(
-            f"{path} is not a V-JEPA checkpoint: it lacks the entries 'encoder' and 'predictor'."
-        )
-    return state
+    return state if isinstance(state, dict) else {}
 
 
 def _is_zip(path: Path) -> bool:

@@ -59,6 +59,7 @@ class View:
         unit: what the numbers are, with the one under the pointer.
         colours: one RGB colour a token, in place of values.
         outline: tokens with a line around them, besides the selected ones.
+        drops_hidden: whether hidden tokens are hatched, as the model does not see them here.
     """
 
     name: str
@@ -70,6 +71,7 @@ class View:
     unit: str = ""
     colours: UInt8[np.ndarray, "t h w 3"] | None = None
     outline: frozenset[int] = frozenset()
+    drops_hidden: bool = False
 
 
 def _component(name: str, *files: str):
@@ -171,7 +173,8 @@ def _view_note(view: View) -> dict:
     coloured = view.values is None
     grid = (view.colours if coloured else view.values).shape[:3]
     scale = None if coloured else (view.low, view.high)
-    return note | {"grid": grid, "scale": scale, "outline": sorted(view.outline)}
+    note |= {"grid": grid, "scale": scale, "outline": sorted(view.outline)}
+    return note | {"dropsHidden": view.drops_hidden}
 
 
 def _layer(view: View) -> bytes:

@@ -167,11 +167,13 @@ class Views {
     stage.drawFrame(context);
     if (stage.clipId !== this.clip) return; // the layers of this clip are still to come
     context.globalAlpha = Number(this.blend.value);
+    const { patch } = stage;
+    if (view.note.dropsHidden) stage.forHidden((_, x, y) => context.clearRect(x, y, patch, patch));
     stage.forEach((token, x, y) => {
       const colour = this.colourAt(view, token);
       if (!colour) return;
       context.fillStyle = colour;
-      context.fillRect(x, y, stage.patch, stage.patch);
+      context.fillRect(x, y, patch, patch);
     });
     context.globalAlpha = 1;
   }

@@ -1,49 +1,28 @@
-"""Frozen evaluation: what a simple classifier reads from features that are no longer trained.
+"""Frozen evaluation: what can be read from features that are no longer trained (paper, 4.3).
 
-Clips of the world, features of the target encoder pooled over all tokens, and a linear or a k-NN
-probe on them. Test clips show objects and panoramas that no training clip shows.
+The same clips, the same labels and the same probes for a model and for what it is compared with.
+The world's test clips show objects and panoramas that no training clip shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from torch import Generator, Tensor
-from tqdm import tqdm
 
-from vjepa.analysis.interval import interval
-from vjepa.data.clips import normalize
-from vjepa.data.world import CATEGORIES, MOTIONS, World
+from vjepa import pixels
+from vjepa.analysis.compare import PROBES, compare
+from vjepa.analysis.features import FrozenModel, encode
+from vjepa.analysis.labelled import VideoClips, WorldClips
+from vjepa.analysis.tasks import WORLD_TASKS, Classification
+from vjepa.checkpoint import ASSETS
+from vjepa.data.datasets import LabelledVideos, require_classes
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 
-TASKS = {"appearance": CATEGORIES, "motion": MOTIONS}
-"""What is asked of a clip, and the possible answers."""
-PROBES: dict[str, Callable] = {
-    "linear": lambda: LogisticRegression(C=0.1, max_iter=1000),
-    "knn": lambda: KNeighborsClassifier(n_neighbors=10, metric="cosine", weights="distance"),
-}
-"""Classifiers, fed with standardised features."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """Pooled features of labelled clips, by model name."""
-
-    by_model: dict[str, Float[np.ndarray, "N D"]]
-    labels: dict[str, Int64[np.ndarray, " N"]]
-
-    def __getitem__(self, model: str) -> Float[np.ndarray, "N D"]:
-        return self.by_model[model]
+CACHE = Path("runs/probe_cache")
+PIXELS = ASSETS / "baselines" / "pixels"
 
 
 def random_twin(model: VJEPA, seed: int = 0) -> VJEPA:
@@ -51,54 +30,17 @@ def random_twin(model: VJEPA, seed: int = 0) -> VJEPA:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         twin = VJEPA(model.config)
-    return twin.to(model.device, model.dtype).eval()
+    return twin.to(model.device, model.dtype).eval().requires_grad_(False)
 
 
-def pool(features: Float[Tensor, "B N D"]) -> Float[Tensor, "B 3*D"]:
-    """Mean, standard deviation and maximum over the tokens.
-
-    The mean alone is that of the background: an object covers few tokens.
-    """
-    features = features.float()
-    return torch.cat([features.mean(1), features.std(1), features.amax(1)], dim=1)
-
-
-@torch.no_grad()
-def collect(
-    models: dict[str, VJEPA], level: int, split: str, count: int, generator: Generator
-) -> Features:
-    """Draws labelled clips once and encodes them with every model.
-
-    Args:
-        models: by name; all of one shape.
-        level: difficulty of the world.
-        split: "train" or "test".
-        count: number of clips.
-        generator: of the clips.
-    """
-    config = next(iter(models.values())).config
-    world = World(level, config.image_size, config.num_frames, split=split)
-    pooled: dict[str, list] = {name: [] for name in models}
-    labels: dict[str, list] = {task: [] for task in TASKS}
-    for start in tqdm(range(0, count, 32), desc=f"{split} clips, level {level}", unit="batch"):
-        batch = world.sample(min(32, count - start), generator)
-        for name, model in models.items():
-            pooled[name].append(pool(model.encode(normalize(batch.frames))).cpu().numpy())
-        for task in TASKS:
-            labels[task].append(getattr(batch, task).cpu().numpy())
-    return Features(
-        {name: np.concatenate(parts) for name, parts in pooled.items()},
-        {task: np.concatenate(parts) for task, parts in labels.items()},
-    )
-
-
-def hits(
-    train: Features, test: Features, model: str, task: str, probe: str
-) -> Bool[np.ndarray, " N"]:
-    """Which test clips a probe gets right, once it is fitted on the training clips."""
-    classifier = make_pipeline(StandardScaler(), PROBES[probe]())
-    classifier.fit(train[model], train.labels[task])
-    return classifier.predict(test[model]) == test.labels[task]
+def baselines(model: VJEPA) -> dict[str, FrozenModel]:
+    """What a model is compared with: its random twin, and pixel prediction if it has its shape."""
+    found: dict[str, FrozenModel] = {"random": random_twin(model)}
+    if PIXELS.is_dir():
+        twin = pixels.load(PIXELS)
+        if twin.config == model.config:
+            found["pixel"] = twin.to(model.device, model.dtype)
+    return found
 
 
 def evaluate(
@@ -110,55 +52,91 @@ def evaluate(
     train_clips: int,
     test_clips: int,
     seeds: Sequence[int],
+    labels: Sequence[float] = (1.0,),
+    others: Mapping[str, FrozenModel] | None = None,
+    cache: Path = CACHE,
 ) -> list[dict]:
-    """Probes a model and its random twin on the same clips.
+    """Probes a model and its baselines on the same clips of the world.
 
     Args:
         model: frozen.
-        tasks, probes: which; one result each pair.
+        tasks, probes: names in WORLD_TASKS and PROBES; one result each pair and share of labels.
         level: difficulty of the world.
-        train_clips, test_clips: how many, per seed.
-        seeds: of the clips (and of the twin's weights); the test clips of all are pooled.
+        train_clips, test_clips: how many.
+        seeds: of the labels that a share consists of, and of a probe's first weights.
+        labels: shares of the training clips' labels that are learned from, 0..1.
+        others: further models to compare with, by name.
+        cache: folder of the features.
 
     Returns:
-        one dictionary a task and probe: accuracy, the random baseline's, and their difference
-        clip by clip, with intervals.
+        what `compare.table` returns.
 
     Raises:
-        InputError: an unknown task or probe, or no clips.
+        InputError: an unknown task or probe, too few clips, an impossible share.
     """
-    _check(tasks, probes, train_clips, test_clips)
-    right: dict[tuple, list] = {}
-    for seed in seeds:
-        generator = Generator().manual_seed(seed)
-        models = {"model": model, "random": random_twin(model, seed)}
-        train = collect(models, level, "train", train_clips, generator)
-        test = collect(models, level, "test", test_clips, generator)
-        for key in product(tasks, probes, models):
-            task, probe, name = key
-            right.setdefault(key, []).append(hits(train, test, name, task, probe))
-    scored = {key: np.concatenate(parts).astype(float) for key, parts in right.items()}
-    return [
-        {
-            "task": task,
-            "probe": probe,
-            "level": level,
-            "train_clips": train_clips,
-            "labels": 1.0,
-            "seeds": list(seeds),
-            "accuracy": interval(scored[task, probe, "model"]),
-            "chance": 1 / len(TASKS[task]),
-            "baselines": {"random": interval(scored[task, probe, "random"])},
-            "above_random": interval(scored[task, probe, "model"] - scored[task, probe, "random"]),
-        }
-        for task, probe in product(tasks, probes)
-    ]
+    _check_names(tasks, probes)
+    _check_runs(labels, seeds)
+    if train_clips < 100 or test_clips < 10:
+        raise InputError("A probe needs at least 100 training clips and 10 test clips.")
+    models = {"model": model, **baselines(model), **(others or {})}
+    train = encode(models, WorldClips(level, "train", train_clips, model.config), cache)
+    test = encode(models, WorldClips(level, "test", test_clips, model.config), cache)
+    about = {"level": level, "train_clips": train_clips, "test_clips": test_clips}
+    asked = [WORLD_TASKS[name] for name in tasks]
+    return [about | row for row in compare(train, test, asked, probes, labels, seeds)]
 
 
-def _check(tasks: Sequence[str], probes: Sequence[str], train_clips: int, test_clips: int) -> None:
-    for kind, given, known in (("task", tasks, TASKS), ("probe", probes, PROBES)):
+def evaluate_videos(
+    model: VJEPA,
+    train_videos: LabelledVideos,
+    test_videos: LabelledVideos,
+    probes: Sequence[str],
+    *,
+    clips: int,
+    views: int,
+    seeds: Sequence[int],
+    labels: Sequence[float] = (1.0,),
+    others: Mapping[str, FrozenModel] | None = None,
+    cache: Path = CACHE,
+) -> list[dict]:
+    """Probes a model and its baselines on labelled videos, as the paper does.
+
+    The clips of a video are encoded one by one and their tokens put side by side. A probe learns
+    from the centre view; in the test its answers to all views are averaged.
+
+    Args:
+        model: frozen.
+        train_videos, test_videos: with labels; the test has no class that training lacks.
+        probes: names in PROBES.
+        clips: how many of each video.
+        views: crops of each test clip.
+        seeds, labels, others, cache: as in `evaluate`.
+
+    Raises:
+        InputError: an unknown probe, an impossible share, fewer than two classes, a class that only
+            the test has, videos without labels or none that can be read.
+    """
+    _check_names([], probes)
+    _check_runs(labels, seeds)
+    test_videos = require_classes(train_videos, test_videos)
+    models = {"model": model, **baselines(model), **(others or {})}
+    train = encode(models, VideoClips(train_videos, model.config, clips, views=1), cache)
+    test = encode(models, VideoClips(test_videos, model.config, clips, views), cache)
+    task = Classification("class", train_videos.classes)
+    about = {"data": str(train_videos.source), "train_clips": len(train["model"])}
+    return [about | row for row in compare(train, test, [task], probes, labels, seeds)]
+
+
+def _check_names(tasks: Sequence[str], probes: Sequence[str]) -> None:
+    for kind, given, known in (("task", tasks, WORLD_TASKS), ("probe", probes, PROBES)):
         for name in given:
             if name not in known:
                 raise InputError(f"There is no {kind} {name!r}; choose one of {', '.join(known)}.")
-    if train_clips < 100 or test_clips < 10:
-        raise InputError("A probe needs at least 100 training clips and 10 test clips.")
+
+
+def _check_runs(labels: Sequence[float], seeds: Sequence[int]) -> None:
+    if not labels or not seeds:
+        raise InputError("Name at least one share of the labels and one seed.")
+    for share in labels:
+        if not 0 < share <= 1:
+            raise InputError(f"A share of the labels must be above 0 and at most 1, not {share}.")

@@ -1,0 +1,143 @@
+"""Probes the bundled model and writes the table: `python benchmarks/probe_table.py`.
+
+V-JEPA, pixel prediction and random weights; attentive, average-pooling, linear and k-NN probes;
+appearance, motion and location; 5, 10, 50 and 100 % of the labels; three seeds. Everything in
+assets/demo/probes.json comes from here, and so do the two probes that the app asks. An interrupted
+run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+import vjepa
+from vjepa.analysis.compare import PROBES, Run, Scores, choose, measure, table
+from vjepa.analysis.features import Tokens, encode
+from vjepa.analysis.fit import Recipe, fit
+from vjepa.analysis.labelled import WorldClips
+from vjepa.analysis.probe import CACHE, baselines
+from vjepa.analysis.tasks import WORLD_TASKS
+from vjepa.attentive import save_probe
+from vjepa.checkpoint import BUNDLED
+
+SEEDS = (0, 1, 2)
+LABELS = (1.0, 0.5, 0.1, 0.05)
+TASKS = list(WORLD_TASKS.values())
+APP_TASKS = ("appearance", "motion")
+TokensOf = dict[str, Tokens]
+
+
+class Stopwatch:
+    """Seconds of every stage; a stage that an earlier run had done takes hardly any."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time of what is done within."""
+        begun = time.monotonic()
+        yield
+        passed = time.monotonic() - begun
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + passed, 1)
+
+
+class DoneRuns:
+    """Scores of the runs that are done, one file each, until the table is written."""
+
+    def __init__(self, folder: Path, settings: dict, train: TokensOf, test: TokensOf) -> None:
+        files = [str(tokens.records.filename) for tokens in (*train.values(), *test.values())]
+        key = json.dumps([settings, asdict(Recipe()), files])
+        self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def read(self, run: Run) -> Scores | None:
+        """The scores of a run, or None if it is not done."""
+        if not self._path(run).is_file():
+            return None
+        with np.load(self._path(run)) as arrays:
+            return {tuple(name.split()): arrays[name] for name in arrays}
+
+    def write(self, run: Run, scores: Scores) -> None:
+        """Keeps the scores of a run; a file that is there is whole."""
+        partial = self._path(run).with_suffix(".partial.npz")
+        np.savez(partial, **{" ".join(pair): values for pair, values in scores.items()})
+        partial.rename(self._path(run))
+
+    def forget(self) -> None:
+        """The table is written: the next one begins anew."""
+        shutil.rmtree(self.folder)
+
+    def _path(self, run: Run) -> Path:
+        return self.folder / "-".join(map(str, (*run, ".npz")))
+
+
+def score(done: DoneRuns, train: TokensOf, test: TokensOf) -> list[dict]:
+    """The table's rows."""
+    scores = {}
+    for run in tqdm(list(product(train, LABELS, SEEDS)), desc="probes", unit="run"):
+        scores[run] = done.read(run)
+        if scores[run] is None:
+            scores[run] = measure(run, train, test, TASKS, PROBES)
+            done.write(run, scores[run])
+    return table(scores, train["model"], test["model"], TASKS)
+
+
+def save_app_probes(train: Tokens, folder: Path, settings: dict) -> None:
+    """The attentive probes of seed 0 and all labels, once more, for the app."""
+    pairs = [(WORLD_TASKS[name], "attentive") for name in APP_TASKS]
+    recipe = {**settings, "seed": 0, **asdict(Recipe())}
+    for (task, _), probe in fit(pairs, choose(train, 1.0, seed=0), seed=0).items():
+        save_probe(probe, folder / task.name, {"task": task.name, **recipe})
+
+
+def main() -> None:
+    """Writes the table and the app's probes, and prints the table as one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--level", type=int, default=1, help="difficulty of the world")
+    parser.add_argument("--train-clips", type=int, default=5000)
+    parser.add_argument("--test-clips", type=int, default=1500)
+    parser.add_argument("--cache", type=Path, default=CACHE, help="features; about 3 GB")
+    parser.add_argument("--out", type=Path, default=BUNDLED["demo"].parent)
+    options = parser.parse_args()
+    settings = {name: getattr(options, name) for name in ("level", "train_clips", "test_clips")}
+    model, watch = vjepa.load("demo"), Stopwatch()
+    models = {"model": model, **baselines(model)}
+    tokens = {}
+    for split in ("train", "test"):
+        clips = WorldClips(options.level, split, settings[f"{split}_clips"], model.config)
+        with watch.stage(f"draw and encode {split} clips"):
+            tokens[split] = encode(models, clips, options.cache)
+    done = DoneRuns(options.cache / "done", settings, tokens["train"], tokens["test"])
+    with watch.stage("fit and ask all probes"):
+        rows = score(done, tokens["train"], tokens["test"])
+    with watch.stage("probes of the app"):
+        save_app_probes(tokens["train"]["model"], options.out / "probes", settings)
+    results = {
+        "settings": settings,
+        "models": list(models),
+        "recipe": asdict(Recipe()),
+        "threads": torch.get_num_threads(),
+        "seconds": watch.seconds,
+        "rows": rows,
+    }
+    (options.out / "probes.json").write_text(json.dumps(results, indent=1) + "\n")
+    done.forget()
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The pages beside "Mask and decode" in a browser: views that answer to clicks, charts to views."""
+
+import numpy as np
+import pytest
+from browser import PATIENCE, drag, grid, mask, paint, pixels, serving, show
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(PATIENCE)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    yield page
+    page.close()
+    assert not errors
+
+
+def open_views(page, address, name):
+    """Goes to a page and waits until its views are drawn; stops the clip."""
+    page.goto(f"{address}/{name}")
+    page.wait_for_selector(".views[data-shown]")
+    page.wait_for_function("() => vjepaStage.clip")
+    show(page, 4)
+
+
+def view(page, name):
+    """RGB of a view as it is on screen."""
+    return pixels(page, f'[data-view="{name}"] .film')[..., :3]
+
+
+def click(page, name, row, column):
+    """Clicks on a patch of a view and waits until Python knows."""
+    before = page.locator(".views").get_attribute("data-shown")
+    _, h, w = grid(page)
+    drag(page, f'[data-view="{name}"] .ink', ((column + 0.5) / w, (row + 0.5) / h))
+    wait_for_news(page, before)
+
+
+def wait_for_news(page, before):
+    """Until the views show another state than before."""
+    page.wait_for_function(
+        """before => [...document.querySelectorAll('*')]
+            .map((host) => host.shadowRoot?.querySelector('.views'))
+            .find(Boolean)?.dataset.shown !== before""",
+        arg=before,
+    )
+
+
+def selected(page):
+    return set(page.evaluate("[...vjepaStage.selected]"))
+
+
+def test_a_click_on_a_patch_moves_the_heat_map(page, address):
+    open_views(page, address, "similarity")
+    click(page, "cosine", 3, 4)
+    on_the_cup = view(page, "cosine")
+    t, h, w = grid(page)
+    token = (page.evaluate("vjepaStage.step") * h + 3) * w + 4
+    assert selected(page) == {token}
+    assert "select=" in page.url
+
+    click(page, "cosine", 0, 0)
+    on_the_wall = view(page, "cosine")
+    side = len(on_the_wall) // h
+    # the patch that was chosen is the brightest of its own map, and not of the other
+    for chosen, other, (row, column) in (
+        (on_the_cup, on_the_wall, (3, 4)),
+        (on_the_wall, on_the_cup, (0, 0)),
+    ):
+        spot = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
+        assert (chosen[spot] != other[spot]).any()
+
+
+def test_a_selection_goes_along_to_another_page(page, address):
+    open_views(page, address, "similarity")
+    click(page, "cosine", 2, 3)
+    chosen = selected(page)
+    page.get_by_role("link", name="Surprise").click()
+    page.wait_for_selector('[data-view="surprise"]')
+    page.wait_for_timeout(500)
+    assert chosen
+    assert selected(page) == chosen
+
+
+def test_selected_points_light_their_patches_and_patches_their_points(page, address):
+    open_views(page, address, "embeddings")
+    page.wait_for_selector(".js-plotly-plot .scatterlayer")
+    before = page.locator(".views").get_attribute("data-shown")
+    plot = page.locator(".js-plotly-plot .nsewdrag").bounding_box()
+    x, y = plot["x"], plot["y"]
+    page.mouse.move(x + 2, y + 2)
+    page.mouse.down()
+    page.mouse.move(x + plot["width"] / 2, y + plot["height"] - 2, steps=8)
+    page.mouse.up()
+    wait_for_news(page, before)
+    circled = selected(page)
+    assert 0 < len(circled) < np.prod(grid(page))
+
+    click(page, "colours", 6, 0)
+    assert len(selected(page)) == 1
+    page.wait_for_function(
+        """() => document.querySelector('.js-plotly-plot').data
+            .some((trace) => trace.selectedpoints?.length === 1)"""
+    )
+
+
+def test_the_probe_s_reading_changes_with_the_mask(page, address):
+    open_views(page, address, "probes")
+    said = page.get_by_text("from the whole clip").inner_text()
+    before = {name: view(page, name) for name in ("whole", "context", "restored")}
+    stamp = page.locator(".views").get_attribute("data-shown")
+    paint(page, (0, 0), (0, 6))
+    wait_for_news(page, stamp)
+    hidden = mask(page)
+    assert hidden[:, 0].all()
+    page.wait_for_function("said => !document.body.innerText.includes(said)", arg=said)
+    np.testing.assert_array_equal(view(page, "whole"), before["whole"])
+    assert (view(page, "restored") != before["restored"]).any()
+    size = len(before["context"]) // grid(page)[1]
+    dropped = pixels(page, '[data-view="context"] .film')[:size]
+    assert (dropped[..., 3] == 0).all()  # cleared: the hatching shows
+
+
+def test_the_error_behind_the_mask_follows_the_painter(page, address):
+    open_views(page, address, "surprise")
+    names = page.locator("[data-view]").evaluate_all("all => all.map((f) => f.dataset.view)")
+    before = {name: view(page, name) for name in names[:2]}
+    stamp = page.locator(".views").first.get_attribute("data-shown")
+    paint(page, (6, 0), (6, 6))
+    wait_for_news(page, stamp)
+    future, behind = names[:2]
+    np.testing.assert_array_equal(view(page, future), before[future])
+    assert (view(page, behind) != before[behind]).any()

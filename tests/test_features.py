@@ -1,0 +1,88 @@
+"""Features on disk: computed once, in any number of sittings, and never another model's."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import TINY
+
+from vjepa.analysis.features import TokenFile, encode, pool
+from vjepa.analysis.labelled import WorldClips
+from vjepa.analysis.probe import random_twin
+from vjepa.data.clips import normalize
+from vjepa.model import VJEPA, normalize_features
+
+
+class Counting:
+    """A model that counts the clips it is shown."""
+
+    def __init__(self, model):
+        self.model, self.shown = model, 0
+
+    def encode(self, clips):
+        self.shown += len(clips)
+        return self.model.encode(clips)
+
+    def state_dict(self):
+        return self.model.state_dict()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_twin(VJEPA(TINY), seed=3)
+
+
+def clips(count=64, split="train", **changes):
+    return WorldClips(0, split, count, TINY, **changes)
+
+
+def test_what_is_kept_is_what_the_model_says(model, tmp_path):
+    tokens = encode({"tiny": model}, clips(40), tmp_path)["tiny"]
+    frames, labels = next(clips(40).stream(0))
+    features = normalize_features(model.encode(normalize(frames[:, 0, 0])))
+    torch.testing.assert_close(tokens.read(np.arange(32))[:, 0], features, atol=2e-3, rtol=0)
+    np.testing.assert_allclose(tokens.pooled[:32, 0], pool(features).numpy(), atol=1e-5)
+    assert (tokens.label("motion")[:32] == labels["motion"]).all()
+    assert len(tokens) == 40
+
+
+def test_an_interrupted_run_goes_on_where_it_was(model, tmp_path):
+    whole = encode({"tiny": model}, clips(), tmp_path / "whole")["tiny"]
+    (tmp_path / "torn").mkdir()
+    file = TokenFile(tmp_path / "torn", model, clips())
+    file.append(*next(clips().stream(0)))
+    with file.path.open("ab") as torn:
+        torn.write(b"half a record")
+    counting = Counting(model)
+    resumed = encode({"tiny": counting}, clips(), tmp_path / "torn")["tiny"]
+    assert counting.shown == 32 + 1  # the second batch; one asks how many tokens there are
+    assert resumed.records.tobytes() == whole.records.tobytes()
+
+
+def test_nothing_is_encoded_twice(model, tmp_path):
+    encode({"tiny": model}, clips(), tmp_path)
+    counting, other = Counting(model), Counting(random_twin(model, seed=4))
+    again = encode({"tiny": counting, "other": other}, clips(), tmp_path)
+    assert (counting.shown, other.shown) == (1, 65)
+    assert not np.array_equal(again["tiny"].records["tokens"], again["other"].records["tokens"])
+    fewer = encode({"tiny": counting}, clips(40), tmp_path)["tiny"]
+    assert counting.shown == 2
+    assert (fewer.label("appearance") == again["tiny"].label("appearance")[:40]).all()
+
+
+def test_whatever_changes_the_features_changes_the_file(model, tmp_path):
+    in_half = random_twin(VJEPA(TINY), seed=3).bfloat16()
+    asked = [
+        (model, clips()),
+        (in_half, clips()),
+        (random_twin(model, seed=4), clips()),
+        (model, clips(split="test")),
+        (model, clips(seed=1)),
+        (model, WorldClips(1, "train", 64, TINY)),
+    ]
+    assert len({TokenFile(tmp_path, *pair).path for pair in asked}) == len(asked)
+    assert TokenFile(tmp_path, model, clips(50)).path == TokenFile(tmp_path, *asked[0]).path
+
+
+def test_pooling_ignores_the_order_of_tokens():
+    tokens = torch.randn(2, 10, 4)
+    torch.testing.assert_close(pool(tokens), pool(tokens[:, torch.randperm(10)]))

@@ -1,0 +1,123 @@
+"""The probes page: three readings of one clip, and what is said about them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+import vjepa
+from app import mask_bits, probes, session
+from app.probe_charts import class_bars
+from app.sources import Source, load_clip
+
+GRID = session.config().grid
+PAGE = "from app import probes, window; window.dress(); probes.page()"
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The demo model, loaded once for all pages of this process."""
+    session.model_room().open().result()
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return load_clip(Source(), session.config())
+
+
+def middle() -> np.ndarray:
+    mask = np.zeros(GRID, bool)
+    mask[:, 2:5, 2:5] = True
+    return mask
+
+
+def read(clip, mask, task="appearance"):
+    return probes.read(clip.id, task, mask_bits.to_link(mask), clip, mask)
+
+
+@pytest.mark.parametrize("task", probes.TASKS)
+def test_the_whole_clip_is_read_as_the_library_reads_it(model, clip, task):
+    features = session.ask(clip, lambda explorer: explorer.targets[None].float())
+    probe = vjepa.load_probe(probes.PROBES / task)
+    expected = probe(features).softmax(-1)[0].numpy()
+    np.testing.assert_allclose(read(clip, middle(), task)["whole"].shares, expected, atol=1e-5)
+    assert len(probe.classes) == len(expected)
+
+
+def test_a_reading_looks_at_its_own_tokens_only(model, clip):
+    mask = middle()
+    readings = read(clip, mask)
+    assert (np.isnan(readings["context"].gaze) == mask).all()
+    for name in ("whole", "restored"):
+        assert not np.isnan(readings[name].gaze).any()
+    for reading in readings.values():
+        assert np.nanmean(reading.gaze) == pytest.approx(1, abs=1e-3)
+        assert reading.shares.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_is_hidden_reaches_only_the_reading_of_the_whole(model, clip):
+    mask, side = middle(), session.config().patch_size
+    frames, hidden = clip.frames.copy(), slice(2 * side, 5 * side)
+    frames[:, hidden, hidden] = 255 - frames[::-1, hidden, hidden]
+    other = replace(clip, id="changed", frames=frames)
+    before, after = read(clip, mask), read(other, mask)
+    for name in ("context", "restored"):
+        np.testing.assert_array_equal(before[name].shares, after[name].shares)
+    assert not np.array_equal(before["whole"].shares, after["whole"].shares)
+
+
+def test_order_of_tokens_does_not_matter(model, clip):
+    probe = probes.probe_of("motion")
+    tokens = session.ask(clip, lambda explorer: explorer.targets.float().cpu())
+    order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))
+    straight = probes.reading(probe, tokens, torch.arange(len(tokens)), GRID)
+    shuffled = probes.reading(probe, tokens[order], order, GRID)
+    np.testing.assert_allclose(straight.shares, shuffled.shares, atol=1e-5)
+    np.testing.assert_allclose(straight.gaze, shuffled.gaze, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("restored", "said"), [(0.6, "bring it back to **60%**"), (0.305, "hardly"), (0.1, "down to")]
+)
+def test_the_verdict_says_what_the_predictions_do(restored, said):
+    gaze = np.ones(GRID, np.float32)
+    shares = {"whole": 0.9, "context": 0.3, "restored": restored}
+    readings = {
+        name: probes.Reading(np.array([1 - share, share]), gaze) for name, share in shares.items()
+    }
+    sentence = probes.verdict(readings, ("sea_life", "tool"))
+    assert sentence.startswith("**tool**: 90% from the whole clip, **30%**")
+    assert said in sentence
+
+
+def test_bars_keep_the_order_and_the_numbers():
+    shares = {"whole": np.array([0.7, 0.2]), "visible": np.array([0.1, 0.6])}
+    figure = class_bars(["tool", "bird"], shares)
+    assert [list(bar.y) for bar in figure.data] == [["tool", "bird"]] * 2
+    assert [list(bar.x) for bar in figure.data] == [[0.7, 0.2], [0.1, 0.6]]
+
+
+def test_the_page_changes_with_the_mask_and_survives_an_empty_one(model):
+    page = AppTest.from_string(PAGE, default_timeout=120).run()
+    assert not page.exception
+    first = next(m.value for m in page.markdown if "from the whole clip" in m.value)
+    for mask, expected in ((middle(), None), (np.zeros(GRID, bool), "The mask is empty")):
+        state = page.session_state["visitor"]
+        bits = mask_bits.to_bits(mask)
+        page.session_state["painter"] = {
+            "mask": {"clip": state.source.id, "rev": state.rev, "bits": bits}
+        }
+        page.run()
+        assert not page.exception
+        if expected:
+            assert expected in page.warning[0].value
+        else:
+            now = next(m.value for m in page.markdown if "from the whole clip" in m.value)
+            assert now != first
+    page.session_state["painter"]["mask"]["bits"] = mask_bits.to_bits(middle())
+    page.run()
+    page.segmented_control(key="probe_task").set_value("motion").run()
+    assert not page.exception
+    assert not page.warning

@@ -1,0 +1,173 @@
+"""Probes that are trained: the attentive one, and a linear layer on averaged tokens.
+
+All of them learn side by side from the same batches, because reading the tokens takes longer than
+learning from them. Each learns as it would alone: the losses are summed, no two probes share a
+parameter, and AdamW treats every parameter by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from timm.optim import param_groups_weight_decay
+from torch import Generator, Tensor, nn
+
+from vjepa.analysis.features import Tokens
+from vjepa.analysis.tasks import Task
+from vjepa.attentive import AttentiveProbe, attention_weights
+from vjepa.checkpoint import default_device
+from vjepa.schedules import warmup_cosine
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a probe is trained, whatever the model, the task and the number of labels.
+
+    Chosen once, on 500 of 4,000 training clips of the world's level 1, by what served the demo
+    model and its random twin.
+
+    Attributes:
+        steps, batch_size: the same for few labels, which are seen more often.
+        lr: peak of the learning rate, after `warmup` steps; it ends at zero.
+        weight_decay: of weights, not of biases and other 1-D parameters.
+        label_smoothing: of classes.
+    """
+
+    steps: int = 1000
+    batch_size: int = 64
+    lr: float = 2e-3
+    warmup: int = 50
+    weight_decay: float = 1.0
+    label_smoothing: float = 0.1
+
+
+class AverageProbe(nn.Module):
+    """The mean over all tokens, then a linear layer (paper, table 3).
+
+    What means differ by is small beside what they share, so they are standardised first, as is
+    usual in linear probing (He et al. 2021, A.1).
+    """
+
+    def __init__(self, dim: int, num_outputs: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(dim, affine=False)
+        self.linear = nn.Linear(dim, num_outputs)
+        nn.init.zeros_(self.linear.weight)  # it is a convex problem: any start is as good
+
+    def keys(self) -> Float[Tensor, "1 D"]:
+        """A query that finds nothing anywhere looks everywhere alike."""
+        return torch.zeros_like(self.linear.weight[:1])
+
+    def read(self, pooled: Float[Tensor, "B 1 D"]) -> Float[Tensor, "B K"]:
+        """Outputs from averaged tokens."""
+        return self.linear(self.norm(pooled[:, 0]))
+
+
+def attentive(dim: int, task: Task, generator: Generator) -> AttentiveProbe:
+    """The paper's probe, with heads as wide as there."""
+    heads = max(1, dim // HEAD_WIDTH)
+    return AttentiveProbe(dim, heads, len(task.outputs), task.outputs, generator=generator)
+
+
+def average(dim: int, task: Task, generator: Generator) -> AverageProbe:
+    """Average pooling."""
+    return AverageProbe(dim, len(task.outputs))
+
+
+HEAD_WIDTH = 64  # the published probes have 16 heads at a width of 1024
+TRAINED = {"attentive": attentive, "average": average}
+"""Makes an untrained probe of each kind."""
+
+Pair = tuple[Task, str]
+Probe = AttentiveProbe | AverageProbe
+
+
+def fit(
+    pairs: Sequence[Pair], train: Tokens, *, seed: int, recipe: Recipe | None = None
+) -> dict[Pair, Probe]:
+    """Trains a probe of each kind for each task, all from the same batches.
+
+    Args:
+        pairs: tasks, and names in `TRAINED`.
+        train: labelled tokens; of several views the first is learned from.
+        seed: of the first weights and of the batches.
+        recipe: the usual one if not given.
+    """
+    recipe, device = recipe or Recipe(), default_device()
+    probes = {pair: start(pair, train, seed).to(device) for pair in pairs}
+    labels = {task: torch.as_tensor(train.label(task.name), device=device) for task, _ in pairs}
+    groups = param_groups_weight_decay(nn.ModuleList(probes.values()), recipe.weight_decay)
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    draws = np.random.default_rng(seed)
+    for step in range(recipe.steps):
+        rows = draws.integers(len(train), size=recipe.batch_size)
+        tokens = train.read(rows)[:, 0].to(device)
+        batch = {task: values[rows] for task, values in labels.items()}
+        set_rate(optimizer, recipe, step)
+        take_step(probes, tokens, batch, optimizer, recipe.label_smoothing)
+    return {pair: probe.eval().requires_grad_(False) for pair, probe in probes.items()}
+
+
+def start(pair: Pair, train: Tokens, seed: int) -> Probe:
+    """An untrained probe, whose answers begin near the best constant one."""
+    task, kind = pair
+    probe = TRAINED[kind](train.dim, task, Generator().manual_seed(seed))
+    answer = torch.from_numpy(task.first_answer(train.label(task.name)))
+    with torch.no_grad():
+        probe.linear.bias.copy_(answer)
+    return probe
+
+
+def set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int) -> None:
+    """The learning rate of a step: a warm-up, then half a cosine down to zero."""
+    shape = {"warmup": recipe.warmup, "start": 0.0, "peak": recipe.lr, "end": 0.0}
+    for group in optimizer.param_groups:
+        group["lr"] = warmup_cosine(step + 1, recipe.steps, **shape)
+
+
+def take_step(
+    probes: Mapping[Pair, Probe],
+    tokens: Float[Tensor, "B N D"],
+    labels: Mapping[Task, Tensor],
+    optimizer: torch.optim.Optimizer,
+    smoothing: float,
+) -> None:
+    """One optimizer step of every probe."""
+    outputs = read_together(list(probes.values()), tokens)
+    losses = [
+        task.loss(output, labels[task], smoothing)
+        for (task, _), output in zip(probes, outputs, strict=True)
+    ]
+    torch.stack(losses).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def read_together(
+    probes: Sequence[Probe], tokens: Float[Tensor, "B N D"]
+) -> list[Float[Tensor, "B K"]]:
+    """Outputs of several probes, whose queries go over the layer-normed tokens as one."""
+    keys = [probe.keys() for probe in probes]
+    pooled = attention_weights(tokens, torch.cat(keys)) @ tokens
+    parts = pooled.split([len(key) for key in keys], dim=1)
+    return [probe.read(part) for probe, part in zip(probes, parts, strict=True)]
+
+
+@torch.no_grad()
+def ask(
+    probes: Mapping[Pair, Probe], test: Tokens, batch_size: int = 64
+) -> dict[Pair, Float[np.ndarray, "n V K"]]:
+    """What trained probes answer to every view of every clip."""
+    answers: dict[Pair, list] = {pair: [] for pair in probes}
+    device = next(iter(probes.values())).linear.weight.device
+    for rows in np.array_split(np.arange(len(test)), math.ceil(len(test) / batch_size)):
+        tokens = test.read(rows).to(device)
+        outputs = read_together(list(probes.values()), tokens.flatten(0, 1))
+        for pair, output in zip(probes, outputs, strict=True):
+            answers[pair].append(pair[0].answer(output).unflatten(0, tokens.shape[:2]))
+    return {pair: torch.cat(parts).cpu().numpy() for pair, parts in answers.items()}
