@@ -84,9 +84,21 @@ class Clip:
     actor: Bool[np.ndarray, "t h w"] | None = None
 
     @property
-    def still(self) -> bool:
-        """Whether nothing moves: a photo, or a video of one frame."""
-        return bool((self.frames == self.frames[:1]).all())
+    def repeats(self) -> int:
+        """How many frames are the one before again: all but the first of a photo."""
+        return int((self.frames[1:] == self.frames[:-1]).all(axis=(1, 2, 3)).sum())
+
+    @property
+    def note(self) -> str:
+        """What a visitor should know about the clip, in a sentence, or nothing."""
+        if self.repeats == len(self.frames) - 1:
+            return "This clip does not move: one picture is repeated."
+        if self.repeats:
+            return (
+                f"{self.repeats} of the {len(self.frames)} frames repeat the one before: the video "
+                "is shorter than the model's clips, or stands still for a while."
+            )
+        return ""
 
 
 def load_clip(source: Source, config: ModelConfig, upload: Upload | None = None) -> Clip:

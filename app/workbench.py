@@ -39,8 +39,8 @@ def workbench(draw: Draw, *, needs_model: bool = True) -> None:
     clip = clip_row.choose(state)
     if state.notice:
         st.warning(state.notice, icon=":material/error:")
-    elif clip.still:
-        st.info("This clip does not move: one picture is repeated.", icon=":material/info:")
+    elif clip.note:
+        st.info(clip.note, icon=":material/info:")
     bench(clip, draw, needs_model)
     if not model_room().ready:
         await_model()

@@ -171,6 +171,15 @@ def test_one_frame_is_a_still_clip_with_a_note(page, model, make_video):
     assert "tokens predicted" in numbers(page)
 
 
+def test_a_clip_shorter_than_the_model_s_gets_a_note(page, model, make_video):
+    frames = np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3), np.uint8)
+    page.run()
+    data = make_video(frames, name="short.mp4").read_bytes()
+    page.file_uploader(key="uploader").set_value(("short.mp4", data, "video/mp4")).run()
+    assert "11 of the 16 frames repeat" in page.info[0].value
+    assert "tokens predicted" in numbers(page)
+
+
 def test_world_clips_are_drawn(page, model):
     page.query_params["clip"] = "world-7"
     page.run()

@@ -1,8 +1,8 @@
 """Probes that are trained: the attentive one, and a linear layer on averaged tokens.
 
-All of them learn side by side from the same batches, because reading the tokens takes longer than
-learning from them. Each learns as it would alone: the losses are summed, no two probes share a
-parameter, and AdamW treats every parameter by itself.
+All of them learn side by side from the same batches, because most of a step is going over the
+tokens, and one pass serves all. Each learns as it would alone: the losses are summed, no two probes
+share a parameter, and AdamW treats every parameter by itself.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class AverageProbe(nn.Module):
 
 def attentive(dim: int, task: Task, generator: Generator) -> AttentiveProbe:
     """The paper's probe, with heads as wide as there."""
-    heads = max(1, dim // HEAD_WIDTH)
+    heads = 1 if dim % HEAD_WIDTH else dim // HEAD_WIDTH
     return AttentiveProbe(dim, heads, len(task.outputs), task.outputs, generator=generator)
 
 

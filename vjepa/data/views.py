@@ -33,6 +33,7 @@ Views = UInt8[np.ndarray, "clips views t s s 3"]
 
 PLACES = {1: (0.5,), 3: (0.5, 0.0, 1.0)}
 """Where on the longer side each view lies, 0..1, by the number of views."""
+SHORT = "%s has %d frames, fewer than the %d of the model's clips: some are repeated."
 READERS = 4
 """Videos decoded side by side; as many again wait, decoded, to be taken."""
 
@@ -45,7 +46,8 @@ def read_views(source: str | Path, config: ModelConfig, clips: int = 2, views: i
     The clips are spread evenly: the first begins with the video, the last ends with it, a single
     one lies in the middle. The first view is the centre; the others are left and right, or top and
     bottom, of the longer side. Rate, crops and resizing are those of `read_frames`, and so is what
-    a short video gets: a smaller step first, repeated frames then. A still image is repeated.
+    a short video gets: a smaller step first, then repeated frames, and a warning. A still image is
+    repeated.
     Every frame is decoded once, in one forward pass.
 
     Args:
@@ -71,6 +73,8 @@ def read_views(source: str | Path, config: ModelConfig, clips: int = 2, views: i
         crops = crop(still)[None, :, None]
         return np.tile(crops, (clips, 1, config.num_frames, 1, 1, 1))
     reader = open_video(path, threads=1)  # videos are read side by side
+    if len(reader) < config.num_frames:
+        log.warning(SHORT, path, len(reader), config.num_frames)
     indices = clip_indices(len(reader), reader.get_avg_fps(), config.num_frames, clips)
     frames = decode(reader, path.name, indices.flatten().tolist(), crop)  # (clips*t, views, ...)
     frames = frames.reshape(*indices.shape, *frames.shape[1:])
