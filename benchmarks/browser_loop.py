@@ -58,11 +58,14 @@ WATCH = """() => {
     const find = (selector) => [...document.querySelectorAll("*")]
         .map((element) => element.shadowRoot?.querySelector(selector)).find(Boolean);
     const panels = find(".panels");
-    const views = find(".views");
     if (panels) watch(panels, () => panels.dataset.answer === "shown" && end("answered"));
-    if (views) watch(views, () => views.dataset.shown !== times.shown &&
-        (times.shown = views.dataset.shown, end("answered")));
-    times.shown = views?.dataset.shown;
+    const look = () => { // views may be made anew, so that nothing can be watched
+        const shown = find(".views")?.dataset.shown;
+        if (shown && shown !== times.shown) { times.shown = shown; end("answered"); }
+        requestAnimationFrame(look);
+    };
+    times.shown = find(".views")?.dataset.shown;
+    look();
 }"""
 
 
@@ -90,6 +93,8 @@ def measure(window: Browser, address: str, first: float) -> dict:
     for name in PAGES:
         load = cold_load(window, address, name)
         page = opened(window, address, name)
+        page.wait_for_selector('.stApp[data-test-script-state="notRunning"]')
+        page.wait_for_timeout(2000)
         page.evaluate(WATCH)
         checkbox += [tick(page) for _ in range(ROUNDS)]
         pages[name] = {"cold_load_ms": load, "stroke_ms": median(page, stroke)}

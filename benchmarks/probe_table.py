@@ -82,7 +82,7 @@ class DoneRuns:
         shutil.rmtree(self.folder)
 
     def _path(self, run: Run) -> Path:
-        return self.folder / "-".join(map(str, (*run, ".npz")))
+        return self.folder / f"{'-'.join(map(str, run))}.npz"
 
 
 def score(done: DoneRuns, train: TokensOf, test: TokensOf) -> list[dict]:

@@ -79,3 +79,18 @@ def test_evaluate_prints_one_object(run):
     assert {"target", "predicted", "shuffled", "null", "trivial"} <= table["psnr"].keys()
     low, high = table["predicted_minus_shuffled"]["ci95"]
     assert low <= table["predicted_minus_shuffled"]["mean"] <= high
+
+
+def test_similarity_and_surprise_compare_the_model_with_baselines(run):
+    code, out, _ = run("vjepa", "similarity", "--clips", 6, "--json")
+    scores = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert {"still", "model", "random", "pixels"} <= scores["jaccard"].keys()
+    assert scores["jaccard"]["model"]["mean"] > scores["jaccard"]["still"]["mean"]
+
+    code, out, _ = run("vjepa", "surprise", "--scenes", 2, "--json")
+    cases = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert len({(case["kind"], case["hidden"]) for case in cases}) == 6
+    plain = [case for case in cases if not case["hidden"]]
+    assert all(case["pixels"]["sets"]["mean"] == 1 for case in plain)

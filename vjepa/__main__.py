@@ -9,10 +9,13 @@ from typing import Annotated
 
 import torch
 import tyro
+from torch import Generator
 
 import vjepa
 from vjepa import command, config
 from vjepa.analysis import probe as probing
+from vjepa.analysis import similarity as following
+from vjepa.analysis import surprise as surprising
 from vjepa.data import sources
 from vjepa.data.datasets import LabelledVideos, open_dataset
 from vjepa.image_backbone import ImageBackbone
@@ -143,7 +146,68 @@ def _print_rows(rows: list[dict], json_line: bool) -> None:
         )
 
 
-COMMANDS = {"pretrain": pretrain, "store": store, "probe": probe}
+def similarity(
+    model: str = "demo",
+    clips: int = 60,
+    level: int = 4,
+    seed: int = 0,
+    json_line: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """How well features follow an object through held-out clips of the world.
+
+    Args:
+        model: by name or path.
+        clips: how many.
+        level: difficulty of the world, 0 to 4.
+        seed: of the clips.
+        json_line: print one line of JSON.
+    """
+    loaded = vjepa.load(model)
+    models = {"model": loaded, **probing.baselines(loaded)}
+    scores = following.evaluate(models, loaded.config, clips=clips, level=level, seed=seed)
+    if json_line:
+        print(json.dumps(scores))
+        return
+    for name, score in scores["jaccard"].items():
+        hits = scores["hits"][name]["mean"]
+        print(f"{name:<8} J of the carried object {score['mean']:.2f}  patch on it {hits:.0%}")
+
+
+def surprise(
+    model: str = "demo",
+    scenes: int = 200,
+    seed: int = 0,
+    json_line: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """How often impossible clips surprise the model more than possible ones of the same frames.
+
+    Args:
+        model: by name or path.
+        scenes: held-out scenes of the world, of each kind; each gives two pairs, one set.
+        seed: of the scenes.
+        json_line: print one line of JSON, a list.
+    """
+    cases = surprising.evaluate(vjepa.load(model), scenes, Generator().manual_seed(seed))
+    if json_line:
+        print(json.dumps(cases))
+        return
+    for case in cases:
+        place = "behind a post" if case["hidden"] else "in plain view"
+        columns = (
+            f"{unit}: model {case['model'][unit]['mean']:4.0%}, pixels "
+            f"{case['pixels'][unit]['mean']:4.0%}"
+            for unit in ("pairs", "sets")
+        )
+        print(f"{case['kind']:<9}{place:<14} {'  '.join(columns)}")
+
+
+COMMANDS = {
+    "pretrain": pretrain,
+    "store": store,
+    "probe": probe,
+    "similarity": similarity,
+    "surprise": surprise,
+}
 
 if __name__ == "__main__":
     command.run(COMMANDS, prog="python -m vjepa")

@@ -70,8 +70,8 @@ class AttentiveProbe(nn.Module):
     def _init(self, generator: Generator | None) -> None:
         """The encoder's initialisation, but for the attention.
 
-        From weights that small, all heads would look everywhere alike for the first hundreds of
-        steps, and short runs would end before they part.
+        From weights as small as the encoder's, all heads look everywhere alike for hundreds of
+        steps, and short runs may end before they part.
         """
         for layer in (self.q, self.kv, self.mlp.fc1, self.mlp.fc2, self.linear):
             nn.init.zeros_(layer.bias)
