@@ -104,7 +104,7 @@ def measure(window: Browser, address: str, first: float) -> dict:
     floor = statistics.median(checkbox)
     for times in pages.values():
         times |= {f"{k.removesuffix('_ms')}_ratio": round(v / floor, 2) for k, v in times.items()}
-    return {"checkbox_ms": floor, "first_load_ms": first, "pages": pages}
+    return {"checkbox_ms": round(floor, 1), "first_load_ms": first, "pages": pages}
 
 
 def median(page: Page, act: Callable[[Page, int], float]) -> float:

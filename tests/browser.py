@@ -60,7 +60,9 @@ def wait_for_answer(page: Page) -> None:
 
 def drag(page: Page, selector: str, *points: tuple[float, float]) -> None:
     """Presses at the first point and releases at the last; (x, y) in shares of the element."""
-    box = page.locator(selector).first.bounding_box()
+    canvas = page.locator(selector).first
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     page.mouse.move(*places[0])
     page.mouse.down()
