@@ -97,6 +97,13 @@ function cellUnder(element, event) {
   ];
 }
 
+/** The cell that lies so far down and to the right of another, within the frame. */
+function cellBeside(cell, [down, right]) {
+  const [, rows, columns] = stage.grid;
+  const [row, column] = cell ?? [0, 0];
+  return [clampIndex(row + down, rows), clampIndex(column + right, columns)];
+}
+
 function clampIndex(value, count) {
   return Math.min(Math.max(Math.floor(value), 0), count - 1);
 }

@@ -90,7 +90,7 @@ class Painter {
     const onButton = event.target.matches("button") && (key === " " || key === "enter");
     if (onButton || event.altKey || !(act || moves)) return;
     event.preventDefault();
-    if (moves) this.moveCell(moves);
+    if (moves) this.hover(cellBeside(this.cell, moves));
     else this.act(act);
   }
 
@@ -258,12 +258,6 @@ class Painter {
   }
 
   // ---- the cell under the pointer
-
-  moveCell([down, right]) {
-    const [, rows, columns] = stage.grid;
-    const [row, column] = this.cell ?? [0, 0];
-    this.hover([clampIndex(row + down, rows), clampIndex(column + right, columns)]);
-  }
 
   hover(cell) {
     if (String(cell) === String(this.cell)) return;

@@ -126,7 +126,7 @@ class Views {
     const moves = ARROWS[name];
     if (!moves && !["enter", " ", "escape"].includes(name)) return;
     event.preventDefault();
-    if (moves) this.moveCell(moves);
+    if (moves) this.hover(cellBeside(this.cell, moves));
     else if (name === " ") stage.play(!stage.playing);
     else this.selectByKey(name, event.shiftKey);
   }
@@ -137,12 +137,6 @@ class Views {
     else stage.select([]);
     this.drag = null;
     this.tell();
-  }
-
-  moveCell([down, right]) {
-    const [, rows, columns] = stage.grid;
-    const [row, column] = this.cell ?? [0, 0];
-    this.hover([clampIndex(row + down, rows), clampIndex(column + right, columns)]);
   }
 
   hover(cell) {
