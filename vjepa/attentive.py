@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator, Tensor, nn
 
 from vjepa import official
-from vjepa.checkpoint import fill
+from vjepa.checkpoint import fill, read_json
 from vjepa.errors import InputError
 from vjepa.layers import Mlp
 
@@ -189,10 +189,4 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 def _read_config(folder: Path) -> dict:
     """The folder's config.json; empty where there is none."""
     path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text()) if path.is_file() else {}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} must hold a JSON object.")
-    return config
+    return read_json(path) if path.is_file() else {}

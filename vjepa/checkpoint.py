@@ -111,13 +111,22 @@ def read_config(path: Path) -> ModelConfig:
     """
     if not path.is_file():
         raise InputError(f"{path} is missing: a model needs its config.json.")
+    return ModelConfig.from_dict(read_json(path))
+
+
+def read_json(path: Path) -> dict:
+    """The JSON object in a file.
+
+    Raises:
+        InputError: the file holds no JSON, or something else than an object.
+    """
     try:
         values = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} must hold a JSON object with the model's fields.")
-    return ModelConfig.from_dict(values)
+        raise InputError(f"{path} must hold a JSON object of named values.")
+    return values
 
 
 def fill(module: torch.nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
