@@ -30,7 +30,6 @@ from vjepa.data.sources import CLIP_SECONDS, duration
 from vjepa.data.world import World
 from vjepa.errors import InputError
 from vjepa.grid import pixel_mask, split, take
-from vjepa.model import normalize_features
 
 MASK_NAMES = ("short", "long", "box", "future")
 UNTRAINED_REAL = ("cup_tilt_zoom", "bigbuckbunny")
@@ -167,7 +166,7 @@ def make_groups(
             hidden=pixel_mask(mask, explorer.config).numpy(),
             target_idx=target_idx,
             predictions=model.predict(context, context_idx, target_idx, mask_type).float(),
-            targets=take(normalize_features(model.encode(clips).float()), target_idx),
+            targets=take(model.target_features(clips), target_idx),
         )
 
 
@@ -254,8 +253,8 @@ def reencode(
     Both are averaged over the hidden tokens.
     """
     model = explorer.model
-    encoded = model.encode(normalize(torch.from_numpy(decoded))).float()
-    again = take(normalize_features(encoded), group.target_idx)
+    encoded = model.target_features(normalize(torch.from_numpy(decoded)))
+    again = take(encoded, group.target_idx)
     return again.mean(1).cpu(), group.predictions.mean(1).cpu()
 
 

@@ -12,7 +12,7 @@ from vjepa import masks
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.grid import patchify, pixel_mask, split, unpatchify
-from vjepa.layers import attend, position_table
+from vjepa.layers import attend, position_table, stretch_positions
 from vjepa.model import VJEPA, MaskBatch, normalize_features
 
 CONFIG = replace(TINY, image_size=32, num_frames=8, patch_size=8, depth=2, predictor_depth=2)
@@ -136,9 +136,24 @@ def test_positions_are_unique_and_bounded():
     assert len(torch.unique(table, dim=0)) == 1568
 
 
-def test_a_clip_of_another_size_is_refused(model):
-    with pytest.raises(InputError, match="read_clip"):
-        model.encode(torch.zeros(1, 3, 8, 16, 16))
+@pytest.mark.parametrize("shape", [(1, 8, 3, 32, 32), (1, 3, 8, 32, 30), (1, 3, 1, 32, 32)])
+def test_what_is_no_clip_is_refused(model, shape):
+    with pytest.raises(InputError, match=r"read_clip|multiple"):
+        model.encode(torch.zeros(shape))
+
+
+def test_positions_of_another_grid_are_interpolated():
+    """In the middle of a table stretched threefold lie the very positions it was made of."""
+    grid = (2, 3, 4)
+    table = position_table(grid, 24)
+    tripled = stretch_positions(table, grid, (6, 9, 12)).view(6, 9, 12, 24)
+    torch.testing.assert_close(tripled[1::3, 1::3, 1::3], table.view(2, 3, 4, 24))
+    assert stretch_positions(table, grid, grid) is table
+
+
+def test_a_clip_of_another_size_is_encoded(model):
+    clip = torch.randn(1, 3, 4, 48, 64, generator=torch.Generator().manual_seed(0))
+    assert model.encode(clip).shape[1] == 2 * 6 * 8
 
 
 def test_normalize_features_has_no_parameters():

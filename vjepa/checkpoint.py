@@ -1,25 +1,29 @@
-"""Models on disk: a folder with config.json and model.safetensors, or an official file.
-
-`load` is the one door: the bundled model by name, a folder of ours, an official `.pth.tar`.
-"""
+"""Models on disk, and the one door to them: `load`."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from vjepa import official
+from vjepa import official, transformers_folder
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
+from vjepa.position import Position
+from vjepa.vjepa2 import VJEPA2
+from vjepa.vjepa21 import VJEPA21
+from vjepa.weights import StoredModel, adopt, fill, read_json, read_safetensors
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUNDLED = {"demo": ASSETS / "demo" / "model"}
 """Models that ship with the project, by name."""
+MODELS = {"vjepa": VJEPA, "vjepa2": VJEPA2, "vjepa2.1": VJEPA21}
+"""The model of each family."""
 
 
 def load(
@@ -27,31 +31,92 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
+    num_frames: int | None = None,
+    image_size: int | None = None,
 ) -> VJEPA:
     """A frozen model, ready to encode and predict.
 
     Args:
-        source: "demo", a folder of ours (config.json, model.safetensors), or an official V-JEPA
-            `.pth.tar`, with a config.json beside it when its widths are not the published ones.
+        source: "demo"; a folder of ours (config.json, model.safetensors); an official V-JEPA or
+            V-JEPA 2.1 checkpoint (`.pth.tar`, `.pt`), with a config.json beside it when its widths
+            are not the published ones; a transformers V-JEPA 2 folder.
         device: where to put it; a GPU when there is one.
         dtype: precision; bfloat16 where the machine computes in it, else float32.
+        num_frames, image_size: of the clips, when they are to be others than the model was
+            trained on. Added positions are interpolated.
 
     Raises:
         InputError: nothing is there, or it is no such model; the message names what is wrong.
     """
+    device = torch.device(device or default_device())
+    stored = read(find(source))
+    config = _resized(stored.config, num_frames, image_size)
+    model = build(stored, config, dtype or default_dtype(device)).to(device)
+    return model.eval().requires_grad_(False)
+
+
+def peek_config(source: str | Path) -> ModelConfig:
+    """The shape of a model that `load` would open; its weights are not read.
+
+    Raises:
+        InputError: nothing is there, or it is no such model.
+    """
+    path = find(source)
+    if path.is_dir() and not transformers_folder.recognises(path):
+        return read_config(path / "config.json")
+    return read(path).config
+
+
+def find(source: str | Path) -> Path:
+    """Where a model lies, from its name or path.
+
+    Raises:
+        InputError: nothing is there.
+    """
     path = BUNDLED.get(str(source), Path(source))
-    if path.is_dir():
-        model = load_folder(path)
-    elif path.is_file():
-        model = official.load(path)
-    else:
+    if not path.exists():
         raise InputError(
             f"There is no model {str(source)!r}: give {', '.join(BUNDLED)}, a folder with "
-            "config.json and model.safetensors, or an official .pth.tar file."
+            "config.json and model.safetensors, or an official .pth.tar or .pt file."
         )
-    device = torch.device(device or default_device())
-    model = model.to(device=device, dtype=dtype or default_dtype(device))
-    return model.eval().requires_grad_(False)
+    return path
+
+
+def read(path: Path) -> StoredModel:
+    """A model as its file or folder holds it; large files are mapped, not read.
+
+    Raises:
+        InputError: it is no model that can be read; the message names what is wrong.
+    """
+    if path.is_file():
+        return official.read(path)
+    if transformers_folder.recognises(path):
+        return transformers_folder.read(path)
+    return StoredModel(read_config(path / "config.json"), _tensors_in(path), str(path))
+
+
+def build(stored: StoredModel, config: ModelConfig, dtype: torch.dtype) -> VJEPA:
+    """The model of a file, for clips of the config's size, on the CPU.
+
+    Raises:
+        InputError: a tensor is missing, unexpected, or of another shape; the first is named.
+    """
+    with torch.device("meta"):  # no memory, and no time for first weights that nobody uses
+        model = MODELS[config.family](config)
+    adopt(model, stored.tensors, stored.source, dtype)
+    for name, part in model.named_modules():
+        if isinstance(part, Position):
+            table = stored.positions.get(name)
+            part.place(stored.config.grid, None if table is None else table[0])
+    return model
+
+
+def _resized(config: ModelConfig, num_frames: int | None, image_size: int | None) -> ModelConfig:
+    return replace(
+        config,
+        num_frames=num_frames or config.num_frames,
+        image_size=image_size or config.image_size,
+    )
 
 
 def default_device() -> torch.device:
@@ -76,31 +141,34 @@ def save(model: torch.nn.Module, folder: Path, dtype: torch.dtype = torch.float1
     (folder / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
 
 
-def load_folder(folder: Path) -> VJEPA:
-    """A model of ours, in float32 on the CPU.
-
-    Raises:
-        InputError: a file is missing or unreadable, or a tensor missing, unexpected or misshapen.
-    """
-    model = VJEPA(read_config(folder / "config.json"))
-    fill_from(model, folder)
-    return model
-
-
 def fill_from(model: torch.nn.Module, folder: Path) -> None:
     """Copies the tensors of a folder's model.safetensors into a model.
 
     Raises:
         InputError: the file is missing or unreadable, or it is another model's.
     """
+    fill(model, _tensors_in(folder), str(folder / "model.safetensors"))
+
+
+def _tensors_in(folder: Path) -> dict[str, torch.Tensor]:
     path = folder / "model.safetensors"
     if not path.is_file():
         raise InputError(f"{folder} has no model.safetensors: it is no model folder.")
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path} is no readable safetensors file: {error}.") from error
-    fill(model, tensors, str(path))
+    return read_safetensors(path)
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """12 hex digits that tell models apart by their weights, in whatever precision they are.
+
+    Biases, norms and tokens, which every training moves, stand for all of them: even a large
+    model's take no time.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if tensor.ndim == 1:
+            exact = tensor.detach().to("cpu", torch.bfloat16).view(torch.int16)
+            digest.update(name.encode() + exact.numpy().tobytes())
+    return digest.hexdigest()[:12]
 
 
 def read_config(path: Path) -> ModelConfig:
@@ -112,39 +180,3 @@ def read_config(path: Path) -> ModelConfig:
     if not path.is_file():
         raise InputError(f"{path} is missing: a model needs its config.json.")
     return ModelConfig.from_dict(read_json(path))
-
-
-def read_json(path: Path) -> dict:
-    """The JSON object in a file.
-
-    Raises:
-        InputError: the file holds no JSON, or something else than an object.
-    """
-    try:
-        values = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path} must hold a JSON object of named values.")
-    return values
-
-
-def fill(module: torch.nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
-    """Copies tensors into a module, all of them or none.
-
-    Raises:
-        InputError: a tensor is missing, unexpected, or of another shape; the first is named.
-    """
-    expected = module.state_dict()
-    for name in expected:
-        if name not in tensors:
-            raise InputError(f"{source} lacks the tensor {name}: it is not this model.")
-    for name, tensor in tensors.items():
-        if name not in expected:
-            raise InputError(f"{source} holds an unexpected tensor {name}: it is not this model.")
-        if tensor.shape != expected[name].shape:
-            raise InputError(
-                f"{source}: {name} has shape {tuple(tensor.shape)}, "
-                f"expected {tuple(expected[name].shape)}."
-            )
-    module.load_state_dict(tensors)

@@ -9,6 +9,13 @@ from vjepa.errors import InputError
 MASK_TYPES = {"short": 0, "long": 1}
 """Index of the learned mask token that stands for each kind of mask (paper, section 3.2)."""
 
+FAMILIES = ("vjepa", "vjepa2", "vjepa2.1")
+"""V-JEPA adds sin-cos positions; V-JEPA 2 turns queries and keys by them; 2.1 stretches them to a
+fixed side, has a tokenizer for images, and norms at four depths."""
+
+LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
+"""Blocks, by the encoder's depth, after which V-JEPA 2.1 takes features out."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -21,10 +28,16 @@ class ModelConfig:
         tubelet_size: frames in a tubelet.
         embed_dim, depth, num_heads: the encoder.
         predictor_embed_dim, predictor_depth, predictor_num_heads: the narrow predictor.
-        num_mask_tokens: learned mask tokens, one per mask type.
+        num_mask_tokens: learned mask tokens; V-JEPA has one per mask type.
         patch_init_std: standard deviation of the patch embedding at initialisation. At small
             patches the published .02 leaves the content weaker than the positions, and the
             features collapse to positions.
+        family: one of `FAMILIES`.
+        mlp_ratio: how much wider the encoder's MLPs are than its tokens.
+        mask_token: the mask token that stands for every kind of mask; -1: one per mask type.
+        levels: depths whose features enter the predictor and are predicted, side by side; 1 or 4.
+        teacher_dim: width of the features of another model that the predictor was trained on; 0:
+            it was trained on its own target encoder's.
     """
 
     image_size: int = 224
@@ -39,13 +52,20 @@ class ModelConfig:
     predictor_num_heads: int = 16
     num_mask_tokens: int = 2
     patch_init_std: float = 0.02
+    family: str = "vjepa"
+    mlp_ratio: float = 4.0
+    mask_token: int = -1
+    levels: int = 1
+    teacher_dim: int = 0
 
     def __post_init__(self) -> None:
         _require_positive(self)
+        _require_family(self)
         _require_multiple(self, "image_size", "patch_size")
         _require_multiple(self, "num_frames", "tubelet_size")
         _require_multiple(self, "embed_dim", "num_heads")
         _require_multiple(self, "predictor_embed_dim", "predictor_num_heads")
+        _require_sane(self)
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -58,6 +78,11 @@ class ModelConfig:
         """Tokens of a whole clip, t * h * w."""
         t, h, w = self.grid
         return t * h * w
+
+    @property
+    def output_dim(self) -> int:
+        """Width of predictions and targets."""
+        return self.teacher_dim or self.levels * self.embed_dim
 
     @property
     def tubelet_dim(self) -> int:
@@ -75,19 +100,46 @@ class ModelConfig:
         Raises:
             InputError: a value is no number of its kind, is not positive, or does not divide.
         """
-        known = {field.name for field in fields(cls)}
-        values = {name: value for name, value in values.items() if name in known}
+        defaults = {field.name: field.default for field in fields(cls)}
+        values = {name: value for name, value in values.items() if name in defaults}
         for name, value in values.items():
-            kinds = int | float if name == "patch_init_std" else int
-            if isinstance(value, bool) or not isinstance(value, kinds):
-                raise InputError(f"{name} must be a number, not {value!r}.")
+            kind = type(defaults[name])
+            if isinstance(value, bool) or not isinstance(
+                value, int | float if kind is float else kind
+            ):
+                expected = "a word" if kind is str else "a number"
+                raise InputError(f"{name} must be {expected}, not {value!r}.")
         return cls(**values)
 
 
 def _require_positive(config: ModelConfig) -> None:
+    least = {"mask_token": -1, "teacher_dim": 0}
     for field in fields(config):
-        if getattr(config, field.name) <= 0:
-            raise InputError(f"{field.name} must be positive, not {getattr(config, field.name)}.")
+        value = getattr(config, field.name)
+        if field.name != "family" and not value >= least.get(field.name, 1e-9):
+            raise InputError(f"{field.name} must be positive, not {value}.")
+
+
+def _require_sane(config: ModelConfig) -> None:
+    """Numbers beyond these come from a broken file, and would take all memory before that shows."""
+    most = {"depth": 1000, "predictor_depth": 1000, "num_mask_tokens": 1000, "num_tokens": 10**6}
+    for name, limit in most.items():
+        if getattr(config, name) > limit:
+            raise InputError(f"{name} must be at most {limit}, not {getattr(config, name)}.")
+
+
+def _require_family(config: ModelConfig) -> None:
+    if config.family not in FAMILIES:
+        raise InputError(f"family must be one of {', '.join(FAMILIES)}, not {config.family!r}.")
+    if config.family == "vjepa2.1" and config.depth not in LEVELS:
+        raise InputError(
+            f"V-JEPA 2.1 has encoders of {', '.join(map(str, LEVELS))} blocks, not {config.depth}."
+        )
+    if config.mask_token >= config.num_mask_tokens:
+        raise InputError(
+            f"mask_token ({config.mask_token}) must be less than num_mask_tokens "
+            f"({config.num_mask_tokens})."
+        )
 
 
 def _require_multiple(config: ModelConfig, whole: str, part: str) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.grid import patchify, take
-from vjepa.layers import Block, init_linear, position_table
+from vjepa.layers import Block, init_linear
+from vjepa.position import Position
 
 
 class Encoder(nn.Module):
@@ -26,11 +27,11 @@ class Encoder(nn.Module):
         size = (config.tubelet_size, config.patch_size, config.patch_size)
         self.patch_embed = nn.Conv3d(3, config.embed_dim, kernel_size=size, stride=size)
         self.blocks = nn.ModuleList(
-            Block(config.embed_dim, config.num_heads) for _ in range(config.depth)
+            Block(config.embed_dim, config.num_heads, config.mlp_ratio) for _ in range(config.depth)
         )
         self.norm = nn.LayerNorm(config.embed_dim, eps=1e-6)
-        self.register_buffer(
-            "position", position_table(config.grid, config.embed_dim), persistent=False
+        self.position = Position(
+            config, config.embed_dim, config.num_heads, stretched=config.family == "vjepa2.1"
         )
         self.apply(init_linear)
         nn.init.trunc_normal_(self.patch_embed.weight, std=config.patch_init_std)
@@ -52,44 +53,48 @@ class Encoder(nn.Module):
         """Features of the tokens `idx`, which see each other and nothing else.
 
         Args:
-            clips: normalised frames (`vjepa.read_clip`), on any device, in any precision.
+            clips: normalised frames (`vjepa.read_clip`), on any device, in any precision; of
+                another size than the model's, positions stretch.
             idx: tokens that enter the encoder; all when None.
 
         Raises:
-            InputError: clips of another size than the model's.
+            InputError: clips that cannot be cut into tubelets.
         """
-        x = self._embed(self._checked(clips), idx)  # (B, K, D)
+        x, rotation = self._enter(clips, idx)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, rotation)
         return self.norm(x)
 
     def layers(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "L B N D"]:
         """Features of whole clips after every block; those of the last end in the final norm.
 
         Raises:
-            InputError: clips of another size than the model's.
+            InputError: clips that cannot be cut into tubelets.
         """
-        x, outputs = self._embed(self._checked(clips), None), []
+        (x, rotation), outputs = self._enter(clips, None), []
         for block in self.blocks:
-            x = block(x)
+            x = block(x, rotation)
             outputs.append(x)
         return torch.stack([*outputs[:-1], self.norm(x)])
 
-    def _checked(self, clips: Tensor) -> Tensor:
-        config = self.config
-        expected = (3, config.num_frames, config.image_size, config.image_size)
-        if clips.ndim != 5 or tuple(clips.shape[1:]) != expected:
-            raise InputError(
-                f"The model wants clips of shape (B, {', '.join(map(str, expected))}) and got "
-                f"{tuple(clips.shape)}: read them with vjepa.read_clip."
-            )
-        return clips.to(self.device, self.dtype)
+    def _enter(self, clips: Tensor, idx: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Embedded tokens that know where they lie: by what is added, or by a rotation."""
+        grid = self._grid(clips)
+        return self.position(self._embed(clips.to(self.device, self.dtype), idx), idx, grid)
 
     def _embed(self, clips: Tensor, idx: Tensor | None) -> Tensor:
         tubelets = patchify(clips, self.config)  # (B, N, P)
-        position = self.position.expand(len(clips), -1, -1)  # (B, N, D)
         if idx is not None:
-            tubelets, position = take(tubelets, idx), take(position, idx)
+            tubelets = take(tubelets, idx)
         # the convolution does not overlap, so it is a linear layer on the tokens that are kept
-        embedded = F.linear(tubelets, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
-        return embedded + position.to(embedded.dtype)
+        return F.linear(tubelets, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
+
+    def _grid(self, clips: Tensor) -> tuple[int, int, int]:
+        if clips.ndim != 5 or clips.shape[1] != 3:
+            raise InputError(
+                f"The model wants clips of shape (B, 3, T, H, W) and got {tuple(clips.shape)}: "
+                "read them with vjepa.read_clip."
+            )
+        config, (frames, height, width) = self.config, clips.shape[2:]
+        side = config.patch_size
+        return frames // config.tubelet_size, height // side, width // side

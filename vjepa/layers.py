@@ -10,6 +10,11 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vjepa.rotary import rotate
+
+LARGEST_PLAIN_ATTENTION = 2**28
+"""Attention weights of a batch that plain matrix products may hold at once: half a GB in bf16."""
+
 
 def position_table(grid: tuple[int, int, int], dim: int) -> Float[Tensor, "N D"]:
     """The fixed 3D sin-cos table of the official code (`uniform_power`).
@@ -33,11 +38,24 @@ def _sincos(positions: Float[Tensor, " N"], dim: int) -> Float[Tensor, "N dim"]:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+def stretch_positions(
+    table: Float[Tensor, "N D"], grid: tuple[int, int, int], to: tuple[int, int, int]
+) -> Float[Tensor, "M D"]:
+    """A position table for another grid, trilinearly interpolated as in the official code."""
+    if grid == to:
+        return table
+    t, h, w = grid
+    volume = rearrange(table, "(t h w) d -> 1 d t h w", t=t, h=h, w=w)
+    volume = F.interpolate(volume, size=to, mode="trilinear")
+    return rearrange(volume, "1 d t h w -> (t h w) d")
+
+
 def attend(
     q: Float[Tensor, "B H M hd"], k: Float[Tensor, "B H N hd"], v: Float[Tensor, "B H N hd"]
 ) -> Float[Tensor, "B H M hd"]:
     """softmax(q k / sqrt(hd)) v."""
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
+    size = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and size <= LARGEST_PLAIN_ATTENTION:
         # torch's fused CPU kernel is 2 to 6 times slower than two matrix products in bf16
         weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         return weights.softmax(-1) @ v
@@ -53,20 +71,25 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+    def forward(
+        self, x: Float[Tensor, "B N D"], rotation: Float[Tensor, "2 _ N hd"] | None = None
+    ) -> Float[Tensor, "B N D"]:
+        """Tokens that took from each other; with a rotation, by where they lie."""
         q, k, v = rearrange(
             self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads
         )
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
         return self.proj(rearrange(attend(q, k, v), "b h n d -> b n (h d)"))
 
 
 class Mlp(nn.Module):
-    """Two linear layers, four times as wide in between, with exact GELU."""
+    """Two linear layers, `ratio` times as wide in between, with exact GELU."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, ratio: float = 4.0) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(dim, 4 * dim)
-        self.fc2 = nn.Linear(4 * dim, dim)
+        self.fc1 = nn.Linear(dim, round(dim * ratio))
+        self.fc2 = nn.Linear(round(dim * ratio), dim)
 
     def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
         return self.fc2(F.gelu(self.fc1(x)))
@@ -75,15 +98,17 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block: attention, then an MLP."""
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    def __init__(self, dim: int, num_heads: int, mlp_ratio: float = 4.0) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
         self.attn = Attention(dim, num_heads)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = Mlp(dim)
+        self.mlp = Mlp(dim, mlp_ratio)
 
-    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        x = x + self.attn(self.norm1(x))
+    def forward(
+        self, x: Float[Tensor, "B N D"], rotation: Float[Tensor, "2 _ N hd"] | None = None
+    ) -> Float[Tensor, "B N D"]:
+        x = x + self.attn(self.norm1(x), rotation)
         return x + self.mlp(self.norm2(x))
 
 

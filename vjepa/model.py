@@ -83,11 +83,15 @@ class VJEPA(nn.Module):
         return self.predictor(context, context_idx, target_idx, mask_type)
 
     @torch.no_grad()
+    def target_features(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N O"]:
+        """Layer-normed features of every token, in the space of the predictions, in float32."""
+        return normalize_features(self.encode(clips).float())
+
     def targets(
         self, clips: Float[Tensor, "B C T H W"], target_idx: Int64[Tensor, "B M"]
-    ) -> Float[Tensor, "B M D"]:
-        """Layer-normed target-encoder features of the hidden tokens."""
-        return take(normalize_features(self.encode(clips)), target_idx)
+    ) -> Float[Tensor, "B M O"]:
+        """The `target_features` of the hidden tokens."""
+        return take(self.target_features(clips), target_idx)
 
     def loss(
         self, clips: Float[Tensor, "B C T H W"], masks: list[MaskBatch]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from vjepa import official21
 from vjepa.config import PRESETS, ModelConfig
 from vjepa.errors import InputError
-from vjepa.model import VJEPA
+from vjepa.weights import StoredModel, read_json, unpickle
 
 PREFIX = "module.backbone."
 PROBE_PREFIX = re.compile(r"^module\.(pooler\.)?(cross_attention_block\.)?(xattn\.)?")
@@ -24,45 +23,32 @@ KNOWN_SHAPES = {
 """The published models, told apart by width and number of tokens."""
 
 
-def load(path: Path) -> VJEPA:
-    """An official checkpoint as our model, in float32 on the CPU.
+def read(path: Path) -> StoredModel:
+    """An official checkpoint of V-JEPA or V-JEPA 2.1; its optimizer's state is never touched.
 
-    Reads `encoder`, `target_encoder` (the encoder when absent, as the official code does) and
-    `predictor`; the optimizer's state is never touched.
+    Of V-JEPA, `encoder`, `target_encoder` (the encoder when absent, as the official code does)
+    and `predictor` are used.
 
     Raises:
         InputError: no such checkpoint; the message names what is wrong.
     """
-    from vjepa.checkpoint import fill  # checkpoint imports this module
-
-    state = read(path)
-    target = state.get("target_encoder", state["encoder"])
+    state = unpickle(path)
+    if not isinstance(state.get("predictor"), dict) or not isinstance(state.get("encoder"), dict):
+        raise InputError(
+            f"{path} is not a V-JEPA checkpoint: it lacks the entries 'encoder' and 'predictor'."
+        )
+    if official21.recognises(state):
+        return StoredModel(official21.find_config(path, state), official21.rename(state), str(path))
     config = find_config(path, state)
+    target = state.get("target_encoder") or {n: t.clone() for n, t in state["encoder"].items()}
     tensors = {
         **_renamed(state["encoder"], "encoder."),
         **_renamed(state["predictor"], "predictor."),
         **_renamed(target, "target_encoder."),
     }
-    positions = {name: tensors.pop(name) for name in list(tensors) if name.endswith("position")}
-    model = VJEPA(config)
-    fill(model, tensors, str(path))
-    for name, table in positions.items():
-        _fill_position(model, name, table, path)
-    return model
-
-
-def read(path: Path) -> dict:
-    """The checkpoint's dictionary, memory-mapped; code inside a pickle is never run.
-
-    Raises:
-        InputError: the file is no PyTorch checkpoint, holds code, or lacks a model.
-    """
-    state = _unpickled(path)
-    if not {"encoder", "predictor"} <= state.keys():
-        raise InputError(
-            f"{path} is not a V-JEPA checkpoint: it lacks the entries 'encoder' and 'predictor'."
-        )
-    return state
+    positions = {name: tensors.pop(name) for name in list(tensors) if name.endswith(".position")}
+    _check_positions(positions, config, path)
+    return StoredModel(config, tensors, str(path), positions)
 
 
 def read_probe(path: Path) -> dict[str, Tensor]:
@@ -73,7 +59,7 @@ def read_probe(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is no PyTorch checkpoint, holds code, or lacks a probe.
     """
-    classifier = _unpickled(path).get("classifier")
+    classifier = unpickle(path).get("classifier")
     if not isinstance(classifier, dict) or PROBE_QUERY not in classifier:
         raise InputError(
             f"{path} is not a V-JEPA probe: it lacks a 'classifier' with the tensor {PROBE_QUERY}."
@@ -84,32 +70,15 @@ def read_probe(path: Path) -> dict[str, Tensor]:
     return {"query": query, **used}
 
 
-def _unpickled(path: Path) -> dict:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path} is no readable PyTorch checkpoint: it is damaged, or not one at all."
-        ) from error
-    return state if isinstance(state, dict) else {}
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
 def find_config(path: Path, state: dict) -> ModelConfig:
     """The model's shape: the config.json beside the file, or the published model it looks like.
 
     Raises:
         InputError: there is no config.json and the widths are not the published ones.
     """
-    from vjepa.checkpoint import read_config
-
     beside = path.parent / "config.json"
     if beside.is_file():
-        return read_config(beside)
+        return ModelConfig.from_dict(read_json(beside))
     table = state["encoder"].get(PREFIX + "pos_embed")
     shape = (table.shape[-1], table.shape[-2]) if isinstance(table, Tensor) else None
     if shape not in KNOWN_SHAPES:
@@ -124,18 +93,18 @@ def _renamed(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     """Official tensor names as ours: no prefix, and `predictor_blocks` within the predictor."""
     renamed = {}
     for name, tensor in tensors.items():
-        name = name.removeprefix(PREFIX)
-        name = re.sub(r"^predictor_", "", name)
+        name = re.sub(r"^predictor_", "", name.removeprefix(PREFIX))
         name = re.sub(r"^patch_embed\.proj\.", "patch_embed.", name)
         renamed[part + re.sub(r"^pos_embed$", "position", name)] = tensor
     return renamed
 
 
-def _fill_position(model: VJEPA, name: str, table: Tensor, path: Path) -> None:
-    position = model.get_buffer(name)
-    if table.shape[1:] != position.shape:
-        raise InputError(
-            f"{path}: the position table of {name} has shape {tuple(table.shape)}, "
-            f"expected {(1, *position.shape)}: the config.json beside it is another model's."
-        )
-    position.copy_(table[0])
+def _check_positions(positions: dict[str, Tensor], config: ModelConfig, path: Path) -> None:
+    for name, table in positions.items():
+        width = config.predictor_embed_dim if name == "predictor.position" else config.embed_dim
+        expected = (1, config.num_tokens, width)
+        if tuple(table.shape) != expected:
+            raise InputError(
+                f"{path}: the position table of {name} has shape {tuple(table.shape)}, "
+                f"expected {expected}: the config.json beside it is another model's."
+            )

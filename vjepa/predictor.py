@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from vjepa.config import MASK_TYPES, ModelConfig
 from vjepa.errors import InputError
-from vjepa.grid import take
-from vjepa.layers import Block, init_linear, position_table
+from vjepa.layers import Block, init_linear
+from vjepa.position import Position
 
 
 class Predictor(nn.Module):
@@ -19,11 +19,12 @@ class Predictor(nn.Module):
 
     Args:
         config: shape of the model.
-        output_dim: width of a prediction; the encoder's by default.
+        output_dim: width of a prediction; the targets' by default.
     """
 
     def __init__(self, config: ModelConfig, output_dim: int | None = None) -> None:
         super().__init__()
+        self.config = config
         dim = config.predictor_embed_dim
         self.embed = nn.Linear(config.embed_dim, dim)
         self.mask_tokens = nn.ParameterList(
@@ -33,8 +34,8 @@ class Predictor(nn.Module):
             Block(dim, config.predictor_num_heads) for _ in range(config.predictor_depth)
         )
         self.norm = nn.LayerNorm(dim, eps=1e-6)
-        self.proj = nn.Linear(dim, output_dim or config.embed_dim)
-        self.register_buffer("position", position_table(config.grid, dim), persistent=False)
+        self.proj = nn.Linear(dim, output_dim or config.output_dim)
+        self.position = Position(config, dim, config.predictor_num_heads)
         self.apply(init_linear)
 
     def forward(
@@ -50,18 +51,30 @@ class Predictor(nn.Module):
             context: features of the visible tokens.
             context_idx, target_idx: where they lie, and where to predict.
             mask_type: "short" or "long", or the index of a mask token.
-        """
-        position = self.position.expand(len(context), -1, -1)
-        embedded = self.embed(context)
-        visible = embedded + take(position, context_idx).to(embedded.dtype)
-        hidden = (self.mask_token(mask_type) + take(position, target_idx)).to(embedded.dtype)
-        x = torch.cat([visible, hidden], dim=1)  # (B, K + M, D')
-        for block in self.blocks:
-            x = block(x)
-        return self.proj(self.norm(x[:, context.shape[1] :]))
 
-    def mask_token(self, mask_type: str | int) -> Float[Tensor, "1 1 D"]:
-        """The learned token of a mask type.
+        Raises:
+            InputError: the model has no such mask token.
+        """
+        x = self._process(*self._join(context, context_idx, target_idx, mask_type))
+        return self.proj(x[:, context.shape[1] :])
+
+    def _join(
+        self, context: Tensor, context_idx: Tensor, target_idx: Tensor, mask_type: str | int
+    ) -> tuple[Tensor, Tensor]:
+        """Context features and mask tokens in one row (B, K + M, D'), and where they lie."""
+        visible = self.embed(context)
+        token = self.mask_tokens[self.mask_token_index(mask_type)]
+        hidden = token.to(visible.dtype).expand(*target_idx.shape, -1)
+        return torch.cat([visible, hidden], dim=1), torch.cat([context_idx, target_idx], dim=1)
+
+    def _process(self, x: Tensor, idx: Tensor) -> Tensor:
+        x, rotation = self.position(x, idx)
+        for block in self.blocks:
+            x = block(x, rotation)
+        return self.norm(x)
+
+    def mask_token_index(self, mask_type: str | int) -> int:
+        """Which learned token stands for a mask type; a number stands for itself.
 
         Raises:
             InputError: the model has no such mask token.
@@ -72,4 +85,9 @@ class Predictor(nn.Module):
                 f"There is no mask token {mask_type!r}; choose {', '.join(MASK_TYPES)} "
                 f"or a number from 0 to {len(self.mask_tokens) - 1}."
             )
-        return self.mask_tokens[index]
+        same_for_all = isinstance(mask_type, str) and self.config.mask_token >= 0
+        return self.config.mask_token if same_for_all else index
+
+    def untrained_tokens(self) -> tuple[int, ...]:
+        """Mask tokens that are still zero, as they are before any training."""
+        return tuple(i for i, token in enumerate(self.mask_tokens) if not token.any())

@@ -21,7 +21,7 @@ from vjepa.data.violations import KINDS, POSTS_FROM, Pairs, draw_pairs
 from vjepa.data.world import World
 from vjepa.errors import InputError
 from vjepa.grid import take
-from vjepa.model import VJEPA, normalize_features
+from vjepa.model import VJEPA
 
 HORIZON = 4
 """Time steps predicted at once: what goes behind a post is to be foreseen on its other side. On 40
@@ -57,7 +57,7 @@ def surprise(
     t, h, w = model.grid
     if horizon < 1 or t < 2:
         raise InputError(f"Surprise needs 2 time steps and a horizon of 1, not {t} and {horizon}.")
-    targets = normalize_features(model.encode(clips).float())
+    targets = model.target_features(clips)
     total = torch.zeros(len(clips), t, h * w, device=model.device)
     passes = torch.zeros(t, 1, device=model.device)
     for step in range(1, t):
