@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -83,6 +84,81 @@ def test_saved_and_loaded_it_says_the_same(probe, tokens, tmp_path):
     torch.testing.assert_close(loaded(tokens), probe(tokens), atol=0, rtol=0)
     assert loaded.classes == ("a", "b", "c", "d", "e")
     assert json.loads((tmp_path / "probe" / "config.json").read_text())["training"] == {"steps": 3}
+
+
+def test_self_attention_before_the_query(tokens, tmp_path):
+    """V-JEPA 2's probe: blocks, then the same reading; also after a file."""
+    deep = AttentiveProbe(DIM, HEADS, 5, depth=2, norm_eps=1e-6, generator=Generator())
+    flat = AttentiveProbe(DIM, HEADS, 5, norm_eps=1e-6)
+    flat.load_state_dict({n: t for n, t in deep.state_dict().items() if "blocks" not in n})
+    mixed = deep.blocks[1](deep.blocks[0](tokens))
+    torch.testing.assert_close(deep(tokens), flat(mixed))
+    torch.testing.assert_close(deep.attention(tokens), flat.attention(mixed))
+    deep.half().float()
+    save_probe(deep, tmp_path)
+    loaded = vjepa.load_probe(tmp_path)
+    torch.testing.assert_close(loaded(tokens), deep(tokens), atol=0, rtol=0)
+    assert loaded.norm1.eps == 1e-6
+
+
+def test_a_transformers_classifier_says_the_same(golden):
+    """The logits of transformers' V-JEPA 2, from its folder as it is."""
+    expected = load_file(golden / "vjepa2-a" / "expected.safetensors")
+    probe = vjepa.load_probe(golden / "vjepa2-a")
+    logits = probe(expected["encoder_full"])
+    torch.testing.assert_close(logits, expected["logits"], atol=1e-4, rtol=0)
+    assert probe.classes == tuple(f"LABEL_{i}" for i in range(6))
+
+
+@pytest.fixture
+def classifier(golden, tmp_path):
+    """A copy of the classifier's folder, to be spoiled."""
+    return Path(shutil.copytree(golden / "vjepa2-a", tmp_path / "vjepa2-a"))
+
+
+SELF, CROSS = "pooler.self_attention_layers.1.", "pooler.cross_attention_layer."
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "says"),
+    [
+        (CROSS + "layer_norm2.bias", None, "lacks the tensor norm2.bias"),
+        (SELF + "self_attn.k_proj.bias", None, "lacks the tensor blocks.1.attn.qkv.bias"),
+        (SELF + "self_attn.v_proj.weight", torch.zeros(72, 71), "blocks.1.attn.qkv.weight"),
+        (CROSS + "cross_attn.out_proj.weight", torch.zeros(72, 72), "unexpected tensor"),
+        (SELF + "mlp.fc1.bias", torch.zeros(5), r"blocks.1.mlp.fc1.bias has shape \(5,\)"),
+        ("pooler.query_tokens", None, "no probe, only a model"),
+        ("classifier.bias", torch.zeros(7), r"linear.bias has shape \(7,\)"),
+    ],
+)
+def test_a_spoiled_classifier_is_named_in_one_sentence(classifier, name, tensor, says):
+    tensors = load_file(classifier / "model.safetensors")
+    tensors.pop(name, None)
+    save_file(
+        tensors if tensor is None else {**tensors, name: tensor}, classifier / "model.safetensors"
+    )
+    with pytest.raises(InputError, match=says):
+        vjepa.load_probe(classifier)
+
+
+def test_a_classifier_s_file_that_is_cut_off(classifier):
+    path = classifier / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="no readable safetensors"):
+        vjepa.load_probe(classifier)
+
+
+def test_names_of_classes_from_a_file(golden, tmp_path):
+    """Published V-JEPA probes have none; whatever has some, the file's are taken."""
+    labels = tmp_path / "labels.txt"
+    labels.write_text("one\ntwo words\n3\nvier\nfünf\nsix\n\n", encoding="utf-8")
+    probe = vjepa.load_probe(golden / "vjepa2-a", labels=labels)
+    assert probe.classes == ("one", "two words", "3", "vier", "fünf", "six")
+    labels.write_text("one\ntwo\n")
+    with pytest.raises(InputError, match=r"names of 6 classes or none, not 2\."):
+        vjepa.load_probe(golden / "vjepa2-a", labels=labels)
+    with pytest.raises(InputError, match="one name a line"):
+        vjepa.load_probe(golden / "vjepa2-a", labels=tmp_path / "nothing.txt")
 
 
 def spoil(tensors, config, how):

@@ -39,7 +39,7 @@ def run(monkeypatch, capsys):
         ("vjepa probe --task smell", "no task 'smell'"),
         ("vjepa probe --model {tmp}", "config.json"),
         ("decoder train --out {tmp}/run --model {tmp}/nothing", "no model"),
-        ("decoder evaluate --model {tmp}", "decoder train"),
+        ("decoder evaluate --model {tmp}", "config.json"),
         ("decoder evaluate --clips {tmp}", "holds no video"),
         ("decoder evaluate --n 1", "at least 2 clips"),
         ("decoder decode {tmp}/nothing.mp4 --out {tmp}/out.mp4", "nothing.mp4"),

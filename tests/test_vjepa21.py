@@ -96,7 +96,7 @@ def test_a_missing_level_is_named(tmp_path):
     state = torch.load(path, weights_only=True)
     del state["ema_encoder"]["module.backbone.norms_block.2.bias"]
     torch.save(state, path)
-    with pytest.raises(InputError, match="encoder.level_norms.2.bias"):
+    with pytest.raises(InputError, match=r"encoder.level_norms.2.bias"):
         vjepa.load(path)
 
 

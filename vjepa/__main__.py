@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +14,13 @@ import tyro
 from torch import Generator
 
 import vjepa
-from vjepa import command, config
+from vjepa import command, config, published
 from vjepa.analysis import probe as probing
 from vjepa.analysis import similarity as following
 from vjepa.analysis import surprise as surprising
 from vjepa.data import sources
 from vjepa.data.datasets import LabelledVideos, open_dataset
+from vjepa.download import download as fetch_published
 from vjepa.image_backbone import ImageBackbone
 from vjepa.pretrain import PretrainConfig
 from vjepa.pretrain import pretrain as run_pretraining
@@ -201,12 +204,48 @@ def surprise(
         print(f"{case['kind']:<9}{place:<14} {'  '.join(columns)}")
 
 
+def models(json_line: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
+    """What is published: name, size, input, licence, source, and where it is on this machine.
+
+    Args:
+        json_line: print one line of JSON, a list.
+    """
+    rows = [
+        asdict(entry) | {"path": str(published.find(name) or "")}
+        for name, entry in published.PUBLISHED.items()
+    ]
+    if json_line:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        size = f"{row['parameters']} M" + (f", {row['gigabytes']} GB" if row["gigabytes"] else "")
+        clip = f"{row['num_frames']} x {row['image_size']} px"
+        what = f"{row['kind']} {row['task']}".strip()
+        print(f"{row['name']:<32}{row['family']:<12}{what:<34}{size:<16}{clip:<13}{row['licence']}")
+        print(f"    {row['source']}  {row['path'] or '-'}")
+
+
+def download(name: tyro.conf.Positional[str], to: Path | None = None) -> None:
+    """Download a published model or probe; prints where it is. Its licence is shown first.
+
+    Args:
+        name: as `python -m vjepa models` lists it.
+        to: the folder of models; VJEPA_MODELS, else ~/.cache/vjepa. Only there is it found by name.
+    """
+    entry = published.get(name)
+    if entry is not None:
+        print(f"{name}: licence {entry.licence}, from {entry.source}", file=sys.stderr)
+    print(fetch_published(name, to))
+
+
 COMMANDS = {
     "pretrain": pretrain,
     "store": store,
     "probe": probe,
     "similarity": similarity,
     "surprise": surprise,
+    "models": models,
+    "download": download,
 }
 
 if __name__ == "__main__":

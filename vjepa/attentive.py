@@ -1,4 +1,8 @@
-"""The attentive probe: what one learned query reads from frozen tokens (paper, section 4.3)."""
+"""The attentive probe: what one learned query reads from frozen tokens.
+
+V-JEPA's (paper, section 4.3) is one block of cross-attention. V-JEPA 2's (Assran et al. 2025) has
+three blocks of self-attention before it.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,13 @@ import torch
 import torch.nn.functional as F
 from einops import einsum, rearrange
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Generator, Tensor, nn
 
-from vjepa import official
-from vjepa.checkpoint import fill, read_json
+from vjepa import official, transformers_folder, transformers_probe
 from vjepa.errors import InputError
-from vjepa.layers import Mlp
+from vjepa.layers import Block, Mlp
+from vjepa.weights import adopt, exists, read_json, read_safetensors
 
 
 class AttentiveProbe(nn.Module):
@@ -27,11 +30,16 @@ class AttentiveProbe(nn.Module):
     about the context alone, or about the context with what is predicted beside it. As attention
     knows no order, there may be any number of tokens, those of several clips too.
 
+    With blocks of self-attention before it, that is so no more: they add to the tokens as they
+    are. Such a probe reads the features that it learned from, `model.encode`'s.
+
     Args:
         dim: D, width of the tokens.
         num_heads: H, of the cross-attention.
         num_outputs: K, classes or coordinates.
         classes: the names of the outputs; may be empty.
+        depth: blocks of self-attention before the query.
+        norm_eps: of the LayerNorms around the query.
         generator: of the first weights.
 
     Raises:
@@ -52,17 +60,20 @@ class AttentiveProbe(nn.Module):
         num_outputs: int,
         classes: tuple[str, ...] = (),
         *,
+        depth: int = 0,
+        norm_eps: float = 1e-5,
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
         if dim % num_heads:
             raise InputError(f"A probe of width {dim} cannot have {num_heads} heads.")
         self.num_heads, self.classes = num_heads, classes
+        self.blocks = nn.ModuleList(Block(dim, num_heads) for _ in range(depth))
         self.query = nn.Parameter(torch.empty(dim))
-        self.norm1 = nn.LayerNorm(dim)  # eps 1e-5, unlike the encoder's
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
-        self.norm2 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = Mlp(dim)
         self.linear = nn.Linear(dim, num_outputs)
         self._init(generator)
@@ -83,12 +94,12 @@ class AttentiveProbe(nn.Module):
 
     def forward(self, features: Float[Tensor, "B N D"]) -> Float[Tensor, "B K"]:
         """Logits or coordinates, from tokens in any precision."""
-        tokens = self._normed(features)
+        tokens = self._tokens(features)
         return self.read(attention_weights(tokens, self.keys()) @ tokens)
 
     def attention(self, features: Float[Tensor, "B N D"]) -> Float[Tensor, "B H N"]:
         """How much each head looks at each token; sums to 1 over the tokens."""
-        return attention_weights(self._normed(features), self.keys())
+        return attention_weights(self._tokens(features), self.keys())
 
     def keys(self) -> Float[Tensor, "H D"]:
         """What each head's query looks for in a layer-normed token."""
@@ -108,9 +119,12 @@ class AttentiveProbe(nn.Module):
     def _heads(self, weight: Tensor) -> Tensor:
         return rearrange(weight, "(h e) d -> h e d", h=self.num_heads)
 
-    def _normed(self, features: Tensor) -> Tensor:
-        """norm1 without its gain and shift, which are in keys and values."""
-        return F.layer_norm(features.to(self.query.dtype), features.shape[-1:])
+    def _tokens(self, features: Tensor) -> Tensor:
+        """What the query looks at: normed, but for the gain and shift, which are in the keys."""
+        tokens = features.to(self.query.dtype)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return F.layer_norm(tokens, tokens.shape[-1:], eps=self.norm1.eps)
 
 
 def attention_weights(
@@ -133,57 +147,92 @@ def save_probe(probe: AttentiveProbe, folder: Path, recipe: dict | None = None) 
     save_file(tensors, folder / "probe.safetensors")
     config = {
         "probe_num_heads": probe.num_heads,
+        "norm_eps": probe.norm1.eps,
         "classes": probe.classes,
         "training": recipe or {},
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
-def load_probe(path: str | Path) -> AttentiveProbe:
+def load_probe(path: str | Path, *, labels: str | Path | None = None) -> AttentiveProbe:
     """A frozen probe in float32 on the CPU.
 
     Args:
-        path: a folder that `save_probe` wrote, or a published `.pth.tar`. A published probe has 16
-            heads and no names of classes, unless the config.json beside it gives
-            `probe_num_heads` or `classes`.
+        path: a folder that `save_probe` wrote, the folder of a transformers V-JEPA 2 classifier,
+            or a published V-JEPA `.pth.tar`. The last has 16 heads and no names of classes, unless
+            the config.json beside it gives `probe_num_heads` or `classes`.
+        labels: a text file with the name of a class a line, in the order of the outputs; names
+            that the probe has of its own give way.
 
     Raises:
         InputError: nothing is there, or it is no probe; a tensor that is missing, unexpected or of
-            another shape is named.
+            another shape is named; there are more or fewer names than outputs.
     """
     path = Path(path)
-    if path.is_dir():
-        tensors, config = _read_tensors(path / "probe.safetensors"), _read_config(path)
-    elif path.is_file():
-        tensors, config = official.read_probe(path), _read_config(path.parent)
+    if not exists(path):
+        raise InputError(
+            f"There is no probe {path}: give a folder of ours, a V-JEPA 2 classifier's, or a "
+            ".pth.tar file."
+        )
+    if path.is_dir() and transformers_folder.recognises(path):
+        tensors, config = transformers_probe.read_probe(path)
+    elif path.is_dir():
+        tensors, config = read_safetensors(path / "probe.safetensors"), _read_config(path)
     else:
-        raise InputError(f"There is no probe {path}: give a folder of ours or a .pth.tar file.")
+        tensors, config = official.read_probe(path), _read_config(path.parent)
+    if labels is not None:
+        config = {**config, "classes": read_labels(labels)}
     return _build(tensors, config, path).eval().requires_grad_(False)
 
 
-PUBLISHED_HEADS = 16
+def read_labels(path: str | Path) -> list[str]:
+    """Names of classes, one a line; empty lines at the end do not count.
+
+    Raises:
+        InputError: the file is missing or no text.
+    """
+    try:
+        return [
+            line.strip() for line in Path(path).read_text(encoding="utf-8").rstrip().splitlines()
+        ]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no readable text file: give one name a line.") from error
+
+
+PUBLISHED_HEADS, PUBLISHED_EPS = 16, 1e-5
 
 
 def _build(tensors: dict[str, Tensor], config: dict, path: Path) -> AttentiveProbe:
     weight = tensors.get("linear.weight")
     if weight is None or weight.ndim != 2:
         raise InputError(f"{path} lacks the tensor linear.weight: it is no attentive probe.")
-    heads, classes = config.get("probe_num_heads", PUBLISHED_HEADS), config.get("classes", [])
-    if type(heads) is not int or heads < 1:
-        raise InputError(f"probe_num_heads beside {path} must be a positive number, not {heads!r}.")
-    if not isinstance(classes, list) or len(classes) not in (0, len(weight)):
-        raise InputError(f"The config.json of {path} must name {len(weight)} classes, or none.")
+    heads, eps = _numbers(config, path)
     outputs, dim = weight.shape
-    probe = AttentiveProbe(dim, heads, outputs, tuple(map(str, classes)))
-    fill(probe, tensors, str(path))
+    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    classes = _classes(config, outputs, path)
+    with torch.device("meta"):  # no first weights, which nobody would use
+        probe = AttentiveProbe(dim, heads, outputs, classes, depth=depth, norm_eps=eps)
+    adopt(probe, tensors, str(path), torch.float32)
     return probe
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is missing or no readable safetensors file.") from error
+def _numbers(config: dict, path: Path) -> tuple[int, float]:
+    """Heads and epsilon, once they are numbers that a probe may have."""
+    heads = config.get("probe_num_heads", PUBLISHED_HEADS)
+    eps = config.get("norm_eps", PUBLISHED_EPS)
+    if type(heads) is not int or heads < 1:
+        raise InputError(f"probe_num_heads beside {path} must be a positive number, not {heads!r}.")
+    if not isinstance(eps, float) or eps <= 0:
+        raise InputError(f"norm_eps beside {path} must be a positive number, not {eps!r}.")
+    return heads, eps
+
+
+def _classes(config: dict, outputs: int, path: Path) -> tuple[str, ...]:
+    classes = config.get("classes", [])
+    if not isinstance(classes, list) or len(classes) not in (0, outputs):
+        count = f"not {len(classes)}" if isinstance(classes, list) else "as a list"
+        raise InputError(f"The probe {path} needs names of {outputs} classes or none, {count}.")
+    return tuple(map(str, classes))
 
 
 def _read_config(folder: Path) -> dict:

@@ -10,20 +10,22 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from vjepa import official, transformers_folder
+from vjepa import official, published, transformers_folder
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.position import Position
 from vjepa.vjepa2 import VJEPA2
 from vjepa.vjepa21 import VJEPA21
-from vjepa.weights import StoredModel, adopt, fill, read_json, read_safetensors
+from vjepa.weights import StoredModel, adopt, exists, fill, read_json, read_safetensors
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUNDLED = {"demo": ASSETS / "demo" / "model"}
 """Models that ship with the project, by name."""
 MODELS = {"vjepa": VJEPA, "vjepa2": VJEPA2, "vjepa2.1": VJEPA21}
 """The model of each family."""
+FINGERPRINT_NUMBERS = 256
+"""Of each tensor."""
 
 
 def load(
@@ -37,9 +39,10 @@ def load(
     """A frozen model, ready to encode and predict.
 
     Args:
-        source: "demo"; a folder of ours (config.json, model.safetensors); an official V-JEPA or
-            V-JEPA 2.1 checkpoint (`.pth.tar`, `.pt`), with a config.json beside it when its widths
-            are not the published ones; a transformers V-JEPA 2 folder.
+        source: "demo"; a published model that was downloaded, by name; a folder of ours
+            (config.json, model.safetensors); an official V-JEPA or V-JEPA 2.1 checkpoint
+            (`.pth.tar`, `.pt`), with a config.json beside it when its widths are not the published
+            ones; a transformers V-JEPA 2 folder.
         device: where to put it; a GPU when there is one.
         dtype: precision; bfloat16 where the machine computes in it, else float32.
         num_frames, image_size: of the clips, when they are to be others than the model was
@@ -73,11 +76,14 @@ def find(source: str | Path) -> Path:
     Raises:
         InputError: nothing is there.
     """
-    path = BUNDLED.get(str(source), Path(source))
-    if not path.exists():
+    name = str(source)
+    path = BUNDLED.get(name) or published.find(name) or Path(source)
+    if not exists(path) and published.get(name):
+        raise InputError(published.how_to_get(name))
+    if not exists(path):
         raise InputError(
-            f"There is no model {str(source)!r}: give {', '.join(BUNDLED)}, a folder with "
-            "config.json and model.safetensors, or an official .pth.tar or .pt file."
+            f"There is no model {name!r}: give {', '.join(BUNDLED)}, a folder with config.json and "
+            "model.safetensors, an official .pth.tar or .pt, or a name from python -m vjepa models."
         )
     return path
 
@@ -160,14 +166,12 @@ def _tensors_in(folder: Path) -> dict[str, torch.Tensor]:
 def fingerprint(model: torch.nn.Module) -> str:
     """12 hex digits that tell models apart by their weights, in whatever precision they are.
 
-    Biases, norms and tokens, which every training moves, stand for all of them: even a large
-    model's take no time.
+    The first numbers of every tensor stand for all of them: even a large model's take no time.
     """
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        if tensor.ndim == 1:
-            exact = tensor.detach().to("cpu", torch.bfloat16).view(torch.int16)
-            digest.update(name.encode() + exact.numpy().tobytes())
+        head = tensor.detach().flatten()[:FINGERPRINT_NUMBERS].to("cpu", torch.bfloat16)
+        digest.update(name.encode() + head.contiguous().view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:12]
 
 

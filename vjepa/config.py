@@ -35,7 +35,8 @@ class ModelConfig:
         family: one of `FAMILIES`.
         mlp_ratio: how much wider the encoder's MLPs are than its tokens.
         mask_token: the mask token that stands for every kind of mask; -1: one per mask type.
-        levels: depths whose features enter the predictor and are predicted, side by side; 1 or 4.
+        levels: depths whose features are predicted, side by side: the last blocks of V-JEPA; the
+            four of V-JEPA 2.1, where they also enter the predictor.
         teacher_dim: width of the features of another model that the predictor was trained on; 0:
             it was trained on its own target encoder's.
     """
@@ -122,7 +123,15 @@ def _require_positive(config: ModelConfig) -> None:
 
 def _require_sane(config: ModelConfig) -> None:
     """Numbers beyond these come from a broken file, and would take all memory before that shows."""
-    most = {"depth": 1000, "predictor_depth": 1000, "num_mask_tokens": 1000, "num_tokens": 10**6}
+    most = {
+        "embed_dim": 10**5,
+        "depth": 1000,
+        "predictor_embed_dim": 10**5,
+        "predictor_depth": 1000,
+        "num_mask_tokens": 1000,
+        "num_tokens": 10**6,
+        "tubelet_dim": 10**6,
+    }
     for name, limit in most.items():
         if getattr(config, name) > limit:
             raise InputError(f"{name} must be at most {limit}, not {getattr(config, name)}.")
@@ -135,6 +144,8 @@ def _require_family(config: ModelConfig) -> None:
         raise InputError(
             f"V-JEPA 2.1 has encoders of {', '.join(map(str, LEVELS))} blocks, not {config.depth}."
         )
+    if config.levels > config.depth:
+        raise InputError(f"levels ({config.levels}) must be at most depth ({config.depth}).")
     if config.mask_token >= config.num_mask_tokens:
         raise InputError(
             f"mask_token ({config.mask_token}) must be less than num_mask_tokens "

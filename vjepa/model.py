@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -78,14 +79,21 @@ class VJEPA(nn.Module):
         context_idx: Int64[Tensor, "B K"],
         target_idx: Int64[Tensor, "B M"],
         mask_type: str | int = "long",
-    ) -> Float[Tensor, "B M D"]:
+    ) -> Float[Tensor, "B M O"]:
         """Predictions for the hidden tokens, in the space of the layer-normed targets."""
         return self.predictor(context, context_idx, target_idx, mask_type)
 
     @torch.no_grad()
     def target_features(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N O"]:
-        """Layer-normed features of every token, in the space of the predictions, in float32."""
-        return normalize_features(self.encode(clips).float())
+        """Layer-normed features of every token, in the space of the predictions, in float32.
+
+        With several levels, those of as many last blocks of the target encoder, side by side.
+        """
+        if self.config.levels == 1:
+            return normalize_features(self.encode(clips).float())
+        layers = self.target_encoder.layers(clips)[-self.config.levels :]
+        normed = F.layer_norm(layers.float(), layers.shape[-1:])
+        return rearrange(normed, "l b n d -> b n (l d)")
 
     def targets(
         self, clips: Float[Tensor, "B C T H W"], target_idx: Int64[Tensor, "B M"]
@@ -97,15 +105,15 @@ class VJEPA(nn.Module):
         self, clips: Float[Tensor, "B C T H W"], masks: list[MaskBatch]
     ) -> Float[Tensor, " K"]:
         """The L1 error of the predictions, one number a mask type; their mean is the objective."""
-        normed = normalize_features(self.encode(clips))
-        return torch.stack([self._mask_loss(clips, normed, mask) for mask in masks])
+        targets = self.target_features(clips)
+        return torch.stack([self._mask_loss(clips, targets, mask) for mask in masks])
 
     forward = loss  # data-parallel wrappers call forward
 
-    def _mask_loss(self, clips: Tensor, normed: Tensor, mask: MaskBatch) -> Tensor:
+    def _mask_loss(self, clips: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
         context = self.encode_context(clips, mask.context_idx)
         predictions = self.predict(context, mask.context_idx, mask.target_idx, mask.mask_type)
-        return F.l1_loss(predictions.float(), take(normed, mask.target_idx).float())
+        return F.l1_loss(predictions.float(), take(targets, mask.target_idx))
 
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:

@@ -10,9 +10,10 @@ from torch import Tensor
 from vjepa import official21
 from vjepa.config import PRESETS, ModelConfig
 from vjepa.errors import InputError
-from vjepa.weights import StoredModel, read_json, unpickle
+from vjepa.weights import StoredModel, read_json, tensors_of, unpickle
 
 PREFIX = "module.backbone."
+PARTS = {"encoder", "predictor", "target_encoder", "ema_encoder"}
 PROBE_PREFIX = re.compile(r"^module\.(pooler\.)?(cross_attention_block\.)?(xattn\.)?")
 PROBE_QUERY = "module.pooler.query_tokens"
 KNOWN_SHAPES = {
@@ -33,10 +34,12 @@ def read(path: Path) -> StoredModel:
         InputError: no such checkpoint; the message names what is wrong.
     """
     state = unpickle(path)
-    if not isinstance(state.get("predictor"), dict) or not isinstance(state.get("encoder"), dict):
+    if not {"encoder", "predictor"} <= state.keys():
         raise InputError(
             f"{path} is not a V-JEPA checkpoint: it lacks the entries 'encoder' and 'predictor'."
         )
+    for part in PARTS & state.keys():
+        tensors_of(state[part], part, path)
     if official21.recognises(state):
         return StoredModel(official21.find_config(path, state), official21.rename(state), str(path))
     config = find_config(path, state)
@@ -59,8 +62,8 @@ def read_probe(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is no PyTorch checkpoint, holds code, or lacks a probe.
     """
-    classifier = unpickle(path).get("classifier")
-    if not isinstance(classifier, dict) or PROBE_QUERY not in classifier:
+    classifier = tensors_of(unpickle(path).get("classifier", {}), "classifier", path)
+    if PROBE_QUERY not in classifier:
         raise InputError(
             f"{path} is not a V-JEPA probe: it lacks a 'classifier' with the tensor {PROBE_QUERY}."
         )

@@ -23,7 +23,7 @@ class RunConfig:
 
     Attributes:
         out: folder of the run: metrics.jsonl, last.pt, and what was trained when it is done.
-        data: "world", a .npy file of stored clips, or a folder of videos.
+        data: "world", a .npy file of stored clips, a folder of videos, or a list of them.
         levels: difficulties of the world, mixed equally.
         steps: optimizer steps.
         batch_size: clips a step, over all processes.

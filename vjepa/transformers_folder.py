@@ -71,7 +71,7 @@ def find_config(folder: Path) -> ModelConfig:
     return ModelConfig.from_dict(
         {
             **{ours: values[theirs] for ours, theirs in FIELDS.items() if theirs in values},
-            "patch_size": patch[0] if isinstance(patch, list) else patch,
+            "patch_size": patch[0] if isinstance(patch, list) and patch else patch,
             "family": "vjepa2",
             "mask_token": MASK_TOKEN,
         }

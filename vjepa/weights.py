@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,11 +47,33 @@ def unpickle(path: Path) -> dict:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a file of anything makes the unpickler raise anything
         raise InputError(
             f"{path} is no readable PyTorch checkpoint: it is damaged, or not one at all."
         ) from error
     return state if isinstance(state, dict) else {}
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; False also for a name that no disk can hold."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long; a null character
+        return False
+
+
+def tensors_of(part: object, name: str, path: Path) -> dict[str, Tensor]:
+    """An entry of a PyTorch file as what it should be: tensors by name.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(part, dict):
+        raise InputError(f"{path}: its entry {name!r} holds no tensors: it is no such checkpoint.")
+    for key, tensor in part.items():
+        if not isinstance(key, str) or not isinstance(tensor, Tensor):
+            raise InputError(f"{path}: {key} in its entry {name!r} is no tensor with a name.")
+    return part
 
 
 def _is_zip(path: Path) -> bool:
@@ -68,7 +89,7 @@ def read_json(path: Path) -> dict:
     """
     try:
         values = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} must hold a JSON object of named values.")
@@ -127,6 +148,8 @@ def _require_match(
     for name, tensor in tensors.items():
         if name not in expected:
             raise InputError(f"{source} holds an unexpected tensor {name}: it is not this model.")
+        if tensor.layout != torch.strided or not tensor.is_floating_point():
+            raise InputError(f"{source}: {name} is no dense tensor of floating point numbers.")
         if tensor.shape != expected[name].shape:
             raise InputError(
                 f"{source}: {name} has shape {tuple(tensor.shape)}, "
@@ -145,7 +168,10 @@ def _give_back_pages(tensor: Tensor) -> None:
     """Drops the pages of a tensor that is read; a mapped file would fill memory with them.
 
     Only whole pages inside the tensor are dropped. Where there is no madvise nothing happens.
+    Memory of torch's own (an old file is not mapped) would be zeros then, and tensors may share it.
     """
+    if tensor.untyped_storage().resizable():
+        return
     size = tensor.numel() * tensor.element_size()
     first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     last = (tensor.data_ptr() + size) // mmap.PAGESIZE * mmap.PAGESIZE

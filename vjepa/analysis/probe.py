@@ -29,7 +29,7 @@ def random_twin(model: VJEPA, seed: int = 0) -> VJEPA:
     """A model of the same shape with fresh weights: the baseline that matters."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        twin = VJEPA(model.config)
+        twin = type(model)(model.config)
     return twin.to(model.device, model.dtype).eval().requires_grad_(False)
 
 

@@ -189,7 +189,7 @@ def read_still(path: Path) -> np.ndarray | None:
 def _read_video(
     path: Path, image_size: int, num_frames: int, start: float, fps: float
 ) -> UInt8[np.ndarray, "t s s 3"]:
-    reader = open_video(path)
+    reader = open_video(path, threads=2)  # more only help large frames, and slow small ones
     first = _frame_at(reader, start, path.name)
     indices = frame_indices(len(reader), reader.get_avg_fps(), num_frames, first, fps)
     return decode(reader, path.name, indices, lambda image: square(image, image_size))

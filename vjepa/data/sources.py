@@ -1,4 +1,4 @@
-"""Where training clips come from: drawn on the fly, stored in one file, or a folder of videos.
+"""Where training clips come from: drawn on the fly, stored in one file, or cut out of videos.
 
 A source has one method, `sample(count, generator) -> uint8 (count, T, H, W, 3)`. All randomness
 comes from the generator, so a resumed run sees the very clips that it would have seen.
@@ -6,6 +6,9 @@ comes from the generator, so a resumed run sees the very clips that it would hav
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -17,9 +20,17 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import find_videos, read_frames
+from vjepa.data.clips import DEFAULT_FPS, find_videos, read_frames
+from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
 from vjepa.data.world import World
 from vjepa.errors import InputError
+
+log = logging.getLogger(__name__)
+
+READERS = 4
+"""Videos decoded side by side."""
+ATTEMPTS = 20
+"""Videos, one after the other, that are tried for one clip."""
 
 
 @runtime_checkable
@@ -77,29 +88,42 @@ class StoredClips:
         return torch.from_numpy(np.stack([self.clips[i] for i in index.tolist()]))
 
 
-class VideoFolder:
-    """Clips cut out of the videos below a folder, from random starts."""
+class Videos:
+    """Clips cut out of videos, from random starts; a video that cannot be read is passed over."""
 
     device = torch.device("cpu")
 
-    def __init__(self, folder: Path, config: ModelConfig) -> None:
+    def __init__(self, paths: Sequence[Path], config: ModelConfig) -> None:
         self.config = config
-        self.paths = find_videos(folder)
+        self.paths = paths
 
     def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
-        """`count` clips as RGB frames."""
+        """`count` clips as RGB frames.
+
+        Raises:
+            InputError: many videos one after the other cannot be read.
+        """
         index = torch.randint(len(self.paths), (count,), generator=generator).tolist()
         starts = torch.rand(count, generator=generator).tolist()
-        return torch.stack(
-            [self._read(self.paths[i], start) for i, start in zip(index, starts, strict=True)]
-        )
+        with ThreadPoolExecutor(READERS) as pool:  # threads: decoding holds no interpreter lock
+            return torch.stack(list(pool.map(self._read_near, index, starts)))
+
+    def _read_near(self, index: int, position: float) -> UInt8[Tensor, "T H W 3"]:
+        """A clip of this video, or else of the next one in order that can be read."""
+        for offset in range(min(ATTEMPTS, len(self.paths))):
+            path = self.paths[(index + offset) % len(self.paths)]
+            try:
+                return self._read(path, position)
+            except Exception as error:  # files are broken in ways that nobody can list
+                log.warning("%s is passed over: %s", path, error)
+                reason = error
+        raise InputError(f"Videos from {self.paths[index]} on cannot be read: {reason}")
 
     def _read(self, path: Path, position: float) -> UInt8[Tensor, "T H W 3"]:
         """A clip that starts at `position` (0..1) of the latest start that still fits."""
-        latest = max(duration(path) - CLIP_SECONDS, 0.0)
-        frames = read_frames(
-            path, self.config.image_size, self.config.num_frames, start=position * latest
-        )
+        config = self.config
+        latest = max(duration(path) - config.num_frames / DEFAULT_FPS, 0.0)
+        frames = read_frames(path, config.image_size, config.num_frames, start=position * latest)
         return torch.from_numpy(frames)
 
 
@@ -118,7 +142,9 @@ def duration(path: Path) -> float:
 def open_source(
     data: str, config: ModelConfig, *, levels: tuple[int, ...], device: torch.device
 ) -> Source:
-    """The source that `data` names: "world", a `.npy` file, or a folder of videos.
+    """The source that `data` names: "world", a `.npy` file, a folder of videos, or a list of them.
+
+    A list is any of `vjepa.data.datasets`; its labels are not looked at.
 
     Raises:
         InputError: nothing is there, or it holds no clips for this model.
@@ -127,10 +153,14 @@ def open_source(
     if data == "world":
         return WorldSource(config, levels, device)
     if path.is_dir():
-        return VideoFolder(path, config)
+        return Videos(find_videos(path), config)
+    if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+        return Videos(open_dataset(path).paths, config)
     if path.is_file():
         return StoredClips(path, config)
-    raise InputError(f"There is no data {data!r}: give world, a .npy file, or a folder of videos.")
+    raise InputError(
+        f"There is no data {data!r}: give world, a .npy file, a folder of videos, or a list."
+    )
 
 
 def store(source: Source, path: Path, count: int, *, seed: int, chunk: int = 64) -> None:
