@@ -1,0 +1,262 @@
+"""Nearest-neighbour retrieval: pixels for predicted features, and nothing to be trained.
+
+A bank holds clips and their target features. Every predicted token is shown as the tubelet of the
+bank whose feature lies nearest, pasted where the token is hidden: a collage. It serves a model
+from the moment that it is loaded; a trained decoder draws better, and can draw what no clip shows.
+
+That an image can be put together from the nearest patches of others, by local descriptors alone,
+was shown by Weinzaepfel et al. 2011; looking at features through what they retrieve is also a
+baseline of HOGgles (Vondrick et al. 2013). Doing it with V-JEPA's predictions is our own design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float, Float16, Int64, UInt8
+from torch import Tensor
+
+from decoder.bank_clips import bank_clips
+from decoder.bank_files import FeatureFiles
+from decoder.pixels import paste
+from vjepa.checkpoint import default_dtype
+from vjepa.config import ModelConfig
+from vjepa.data.clips import normalize
+from vjepa.errors import InputError
+from vjepa.grid import to_mask
+from vjepa.model import VJEPA
+
+Clips = UInt8[Tensor, "n T H W 3"]
+Progress = Callable[[int, int], None]
+"""Told how many clips of how many are encoded."""
+
+SHORTLIST = 8
+"""Candidates that the search in low precision hands on to the exact one."""
+QUERIES, ROWS = 1024, 8192  # compared at a time: whatever a mask hides, memory stays bounded
+
+
+@dataclass(frozen=True)
+class Collage:
+    """Predicted tokens as tubelets of other clips.
+
+    Attributes:
+        frames: the clip, its hidden tubelets replaced by those that were found, RGB 0..255.
+        distance: mean absolute difference of a token's prediction and the feature that was found
+            for it, NaN where visible. It has the unit of the prediction error: where it is large,
+            the bank holds nothing like what was predicted.
+        sources: the clip, by index into the bank's names, that each hidden token was found in.
+    """
+
+    frames: UInt8[np.ndarray, "T H W 3"]
+    distance: Float[np.ndarray, "t h w"]
+    sources: Int64[Tensor, " M"]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Clips to retrieve from: what a model makes of each token, and the pixels it stands for.
+
+    Attributes:
+        config: shape of the model.
+        features: the clips' target features, on the model's device.
+        tubelets: their pixels, in the order of `vjepa.grid.patchify`.
+        names: of the video that each clip was cut from.
+    """
+
+    config: ModelConfig
+    features: Float16[Tensor, "n N O"]
+    tubelets: UInt8[Tensor, "n N P"]
+    names: tuple[str, ...]
+
+    @classmethod
+    def build(
+        cls,
+        model: VJEPA,
+        clips: Clips,
+        *,
+        names: Sequence[str] = (),
+        files: FeatureFiles | None = None,
+        progress: Progress | None = None,
+    ) -> Bank:
+        """Encodes every clip once.
+
+        Args:
+            model: whose predictions will be looked up.
+            clips: frames of the model's own size, RGB 0..255.
+            names: of the clips' videos, for `collage` to leave out; the clips' numbers if none.
+            files: where features are kept, and taken from when they are there.
+            progress: called after each clip.
+
+        Raises:
+            InputError: no clips, clips of another size, or not one name a clip; files of another
+                model.
+        """
+        names = tuple(names) or tuple(map(str, range(len(clips))))
+        _check(clips, names, model.config)
+        encoded = []
+        for clip in clips:
+            found = files.read(clip) if files else None
+            encoded.append(_encode(model, clip) if found is None else found)
+            if files and found is None:
+                files.write(clip, encoded[-1])
+            if progress:
+                progress(len(encoded), len(clips))
+        features = torch.stack(encoded).to(model.device)
+        return cls(model.config, features, _tubelets(clips, model.config), names)
+
+    @classmethod
+    def open(
+        cls,
+        model: VJEPA,
+        clips: Clips,
+        folder: Path,
+        *,
+        names: Sequence[str] = (),
+        progress: Progress | None = None,
+    ) -> Bank:
+        """`build`, with features kept in a folder: what an interrupted call encoded is there.
+
+        Raises:
+            InputError: as for `build`; the folder belongs to another model.
+        """
+        files = FeatureFiles(folder, model)
+        return cls.build(model, clips, names=names, files=files, progress=progress)
+
+    @classmethod
+    def from_videos(
+        cls,
+        model: VJEPA,
+        videos: Path | None = None,
+        *,
+        count: int | None = None,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Bank:
+        """A bank of windows of videos.
+
+        Args:
+            model: as for `build`.
+            videos: a folder of them; None takes the bundled clips and as many drawn ones.
+            count: number of clips; see `decoder.bank_clips`.
+            folder: where features are kept; None keeps none.
+            progress: as for `build`.
+
+        Raises:
+            InputError: as for `open`; the folder of videos holds none that can be read.
+        """
+        clips, names = bank_clips(model.config, videos, count)
+        files = FeatureFiles(folder, model) if folder else None
+        return cls.build(model, clips, names=names, files=files, progress=progress)
+
+    @torch.no_grad()
+    def collage(
+        self,
+        frames: UInt8[np.ndarray, "T H W 3"] | UInt8[Tensor, "T H W 3"],
+        predictions: Float[Tensor, "M O"],
+        target_idx: Int64[Tensor, " M"],
+        *,
+        leave_out: str | None = None,
+    ) -> Collage:
+        """Shows features as pixels: predictions, or true target features for the ceiling.
+
+        Args:
+            frames: the clip that is predicted in; its visible pixels stay.
+            predictions: features of the hidden tokens, in the space of the targets.
+            target_idx: which tokens they are.
+            leave_out: name of the video on screen. Were its own clips searched, a true feature
+                would find itself, and a prediction the very future that it is to be compared with.
+
+        Raises:
+            InputError: features of another width; nothing is left to search.
+        """
+        rows = self.nearest(predictions, leave_out=leave_out)
+        difference = self.features.flatten(0, 1)[rows] - predictions.to(self.features.device)
+        order, rows = target_idx.argsort().cpu(), rows.cpu()
+        mask = to_mask(target_idx, self.config.grid).cpu()
+        tubelets = self.tubelets.flatten(0, 1)[rows[order]].float() / 127.5 - 1
+        pasted = paste(torch.as_tensor(frames), tubelets.unsqueeze(0), mask, self.config)[0]
+        distance = torch.full(mask.shape, torch.nan)
+        distance[mask] = difference.abs().mean(-1).float().cpu()[order]
+        return Collage(pasted.numpy(), distance.numpy(), rows // self.config.num_tokens)
+
+    def nearest(
+        self, queries: Float[Tensor, "M O"], *, leave_out: str | None = None
+    ) -> Int64[Tensor, " M"]:
+        """The nearest token of the bank to each query, as clip * N + token.
+
+        Nearest by Euclidean distance, at any place of any clip; where features are layer-normed,
+        all of one length, that is also the token of the largest cosine. (L1, the model's objective,
+        finds tubelets 0.05 dB worse in many times the time.) Products in low precision make a
+        shortlist, float32 decides.
+
+        Raises:
+            InputError: features of another width; nothing is left to search.
+        """
+        width = self.features.shape[-1]
+        if queries.shape[-1] != width:
+            raise InputError(
+                f"The bank holds features of width {width}, not {queries.shape[-1]}: "
+                "build one with the model that predicts."
+            )
+        banned = torch.tensor([name == leave_out for name in self.names])
+        if banned.all():
+            raise InputError(f"The bank holds clips of {leave_out} alone: add other videos to it.")
+        queries = queries.to(self.features.device, torch.float32)
+        banned = banned.to(self.features.device)
+        return torch.cat([self._nearest(part, banned) for part in queries.split(QUERIES)])
+
+    @cached_property
+    def _half_squares(self) -> Float[Tensor, "n N"]:
+        return torch.stack([clip.float().square().sum(-1) / 2 for clip in self.features])
+
+    def _nearest(self, queries: Float[Tensor, "M O"], banned: Tensor) -> Int64[Tensor, " M"]:
+        near, rows = zip(*self._shortlists(queries, banned), strict=True)
+        best = torch.cat(near, 1).topk(near[0].shape[1]).indices
+        rows = torch.cat(rows, 1).gather(1, best)  # (M, S)
+        candidates = self.features.flatten(0, 1)[rows].float()
+        distance = (candidates - queries.unsqueeze(1)).square().sum(-1)
+        return rows.gather(1, distance.argmin(1, keepdim=True)).squeeze(1)
+
+    def _shortlists(self, queries: Tensor, banned: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """A few clips at a time, the tokens that seem nearest to each query, and how near.
+
+        Of |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2) only the bracket tells the tokens b apart.
+        """
+        dtype, tokens = default_dtype(self.features.device), self.features.shape[1]
+        queries, start, clips = queries.to(dtype), 0, max(1, ROWS // tokens)
+        parts = (self.features, self._half_squares.to(dtype), banned)
+        for some, squares, out in zip(*(part.split(clips) for part in parts), strict=True):
+            rows = some.flatten(0, 1).to(dtype)
+            near = torch.addmm(squares.flatten(), queries, rows.T, beta=-1)  # (M, R)
+            near.unflatten(1, (-1, tokens))[:, out] = -torch.inf
+            found = near.topk(min(SHORTLIST, tokens))
+            yield found.values, found.indices + start
+            start += len(some) * tokens
+
+
+@torch.no_grad()
+def _encode(model: VJEPA, clip: UInt8[Tensor, "T H W 3"]) -> Float16[Tensor, "N O"]:
+    return model.target_features(normalize(clip).unsqueeze(0))[0].half()
+
+
+def _tubelets(clips: Clips, config: ModelConfig) -> UInt8[Tensor, "n N P"]:
+    """`patchify` for pixels that stay uint8."""
+    f, p = config.tubelet_size, config.patch_size
+    return rearrange(clips, "n (t f) (h p) (w q) c -> n (t h w) (c f p q)", f=f, p=p, q=p)
+
+
+def _check(clips: Clips, names: tuple[str, ...], config: ModelConfig) -> None:
+    expected = (config.num_frames, config.image_size, config.image_size, 3)
+    if not len(clips) or tuple(clips.shape[1:]) != expected:
+        raise InputError(
+            f"A bank wants clips of shape (n, {', '.join(map(str, expected))}) and got "
+            f"{tuple(clips.shape)}: read them with vjepa.read_frames."
+        )
+    if len(names) != len(clips):
+        raise InputError(f"{len(clips)} clips need as many names, not {len(names)}.")
