@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -11,59 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.utils import logging
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Generator, Tensor
 
 import vjepa
+from decoder.answers import Inspection, MaskedFeatures, Prediction
+from decoder.pairing import find_decoder, load_pipeline, train_command
 from decoder.pipeline import PredictionDecoderPipeline
 from decoder.pixels import paste
 from vjepa import masks
-from vjepa.checkpoint import BUNDLED
+from vjepa.checkpoint import BUNDLED, read_json
 from vjepa.config import ModelConfig
 from vjepa.data.clips import normalize, read_frames
 from vjepa.errors import InputError
-from vjepa.grid import split, take
-from vjepa.model import VJEPA, normalize_features
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model predicts behind a mask.
-
-    Attributes:
-        frames: one clip a seed, decoded pixels pasted into the hidden region, RGB 0..255.
-        ceiling: the same, decoded from the true features of the first seed's noise.
-        predictions: predicted features of the hidden tokens, in order.
-        error: L1 distance of prediction and layer-normed target on the grid, NaN where visible.
-        timings: milliseconds of the stages context, predict, decode.
-        typical_error: mean and standard deviation of a clip's error in the model's own
-            evaluation, when its card has them.
-    """
-
-    frames: UInt8[np.ndarray, "S T H W 3"]
-    ceiling: UInt8[np.ndarray, "T H W 3"]
-    predictions: Float[Tensor, "M D"]
-    error: Float[np.ndarray, "t h w"]
-    timings: dict[str, float]
-    typical_error: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class MaskedFeatures:
-    """What encoder and predictor make of a clip with a mask on it.
-
-    Attributes:
-        context: features of the visible tokens, which saw each other only.
-        context_idx: which they are.
-        predictions: predicted features of the hidden tokens, in the space of layer-normed targets.
-        target_idx: which they are.
-    """
-
-    context: Float[Tensor, "K D"]
-    context_idx: Int64[Tensor, " K"]
-    predictions: Float[Tensor, "M D"]
-    target_idx: Int64[Tensor, " M"]
+from vjepa.grid import split
+from vjepa.model import VJEPA
 
 
 @dataclass
@@ -72,7 +33,7 @@ class Clip:
 
     frames: UInt8[Tensor, "T H W 3"]
     pixels: Float[Tensor, "1 C T H W"]
-    targets: Float[Tensor, "1 N D"]
+    targets: Float[Tensor, "1 N O"]
 
 
 @dataclass
@@ -92,18 +53,30 @@ class Stopwatch:
 
 
 class Explorer:
-    """A model and its decoder, with one clip at a time.
+    """A model, and its decoder if it has one, with one clip at a time.
 
-    What depends on the clip alone is computed once, by `set_clip`; `predict` runs the context
-    encoder on the visible tokens, the predictor, and the decoder on the hidden ones, nothing else.
+    What depends on the clip alone is computed once, by `set_clip`; `inspect` runs the context
+    encoder on the visible tokens and the predictor, `predict` also the decoder on the hidden ones,
+    nothing else.
+
+    Args:
+        model: the frozen model.
+        pipeline: its decoder; without one, everything but `predict` works.
+        card: what is known of the model, from its card.json.
+        train_command: the command that trains a decoder for it.
     """
 
     def __init__(
-        self, model: VJEPA, pipeline: PredictionDecoderPipeline, card: dict | None = None
+        self,
+        model: VJEPA,
+        pipeline: PredictionDecoderPipeline | None = None,
+        card: dict | None = None,
+        train_command: str = "python -m decoder train --model MODEL",
     ) -> None:
         self.model = model
         self.pipeline = pipeline
         self.card = card or {}
+        self.train_command = train_command
         self._clip: Clip | None = None
 
     @classmethod
@@ -113,26 +86,32 @@ class Explorer:
         *,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        num_frames: int | None = None,
+        image_size: int | None = None,
     ) -> Explorer:
-        """A model with the decoder that lies beside it.
+        """A model, with the decoder that lies beside it or was trained on it.
 
         Args:
-            name: "demo", or a folder that holds `model/`, `decoder/` and perhaps `card.json`.
-            device, dtype: as in `vjepa.load`.
+            name: any model that `vjepa.load` opens, or a folder that holds `model/`, `decoder/`
+                and perhaps `card.json`. Without a decoder there, one is found by the model's
+                fingerprint (`decoder.pairing.find_decoder`).
+            device, dtype, num_frames, image_size: as in `vjepa.load`.
 
         Raises:
-            InputError: the folder, its model or its decoder is missing or of another model.
+            InputError: there is no such model, or the decoder in the folder is another model's.
         """
-        folder = BUNDLED[str(name)].parent if str(name) in BUNDLED else Path(name)
-        if not (folder / "decoder" / "model_index.json").is_file():
-            raise InputError(
-                f"There is no decoder in {folder / 'decoder'}: train one with "
-                "python -m decoder train, and put model/ and decoder/ side by side."
-            )
-        model = vjepa.load(folder / "model", device=device, dtype=dtype)
-        pipeline = load_pipeline(folder / "decoder", model)
-        card = folder / "card.json"
-        return cls(model, pipeline, json.loads(card.read_text()) if card.is_file() else None)
+        source, folder = _resolve(name)
+        size = {"num_frames": num_frames, "image_size": image_size}
+        model = vjepa.load(source, device=device, dtype=dtype, **size)
+        beside = folder / "decoder" if folder and not any(size.values()) else None
+        if beside is None or not beside.is_dir():
+            beside = find_decoder(model, folder / "model" if folder else Path(source))
+        return cls(
+            model,
+            load_pipeline(beside, model) if beside else None,
+            _read_card(folder),
+            train_command(source, **size),
+        )
 
     @property
     def config(self) -> ModelConfig:
@@ -150,7 +129,7 @@ class Explorer:
         return self._current.frames.numpy()
 
     @property
-    def targets(self) -> Float[Tensor, "N D"]:
+    def targets(self) -> Float[Tensor, "N O"]:
         """The clip's layer-normed target features."""
         return self._current.targets[0]
 
@@ -188,8 +167,7 @@ class Explorer:
             )
         frames = torch.tensor(source)
         pixels = normalize(frames).to(self.model.device, self.model.dtype).unsqueeze(0)
-        targets = normalize_features(self.model.encode(pixels).float())
-        self._clip = Clip(frames, pixels, targets)
+        self._clip = Clip(frames, pixels, self.model.target_features(pixels))
 
     @torch.no_grad()
     def predict(
@@ -213,28 +191,43 @@ class Explorer:
             callback: called after each step of the diffusion.
 
         Raises:
-            InputError: no clip yet; a mask of another shape, empty or full; no seed or no step.
+            InputError: no clip yet; a mask of another shape, empty or full; no seed or no step; no
+                decoder, with the command that trains one.
         """
         clip, mask = self._current, masks.check(mask, self.grid)
         if steps < 1 or not seeds:
             raise InputError("Decoding needs at least one step and one seed.")
+        self.require_decoder()
         watch = Stopwatch()
         seen = self._masked_features(mask, mask_type, watch)
-        predictions, target_idx = seen.predictions.unsqueeze(0), seen.target_idx.unsqueeze(0)
-        targets = take(clip.targets, target_idx)
+        targets = clip.targets[:, seen.target_idx]
         with watch.stage("decode"):
-            tubelets = self._decode(
-                predictions, targets, target_idx, seeds, steps, guidance_scale, callback
-            )
+            tubelets = self._decode(seen, targets, seeds, steps, guidance_scale, callback)
         frames = paste(clip.frames, tubelets, mask, self.config).numpy()
-        return Prediction(
-            frames=frames[:-1],
-            ceiling=frames[-1],
-            predictions=predictions[0].cpu(),
-            error=self._error_map(predictions, targets, mask),
-            timings=watch.times,
-            typical_error=self.typical_error,
-        )
+        found = self._inspection(seen, mask, watch)
+        return Prediction(frames=frames[:-1], ceiling=frames[-1], **vars(found))
+
+    @torch.no_grad()
+    def inspect(self, mask: np.ndarray | Tensor, *, mask_type: str | int = "long") -> Inspection:
+        """Predicts behind the mask, without decoding.
+
+        Raises:
+            InputError: no clip yet; a mask of another shape, empty or full.
+        """
+        mask, watch = masks.check(mask, self.grid), Stopwatch()
+        return self._inspection(self._masked_features(mask, mask_type, watch), mask, watch)
+
+    def require_decoder(self) -> None:
+        """Checks that there is a decoder.
+
+        Raises:
+            InputError: there is none; the message holds the command that trains one.
+        """
+        if self.pipeline is None:
+            raise InputError(
+                f"This model has no decoder yet; train one (--data takes your videos): "
+                f"{self.train_command}"
+            )
 
     @torch.no_grad()
     def features(
@@ -270,14 +263,14 @@ class Explorer:
         return (found["mean"], found["std"]) if found else None
 
     def _decode(
-        self, predictions, targets, target_idx, seeds, steps, guidance_scale, callback
+        self, seen: MaskedFeatures, targets, seeds, steps, guidance_scale, callback
     ) -> Float[Tensor, "S M P"]:
         """All seeds, and the ceiling from the true features, in one batch."""
         count = len(seeds)
-        features = torch.cat([predictions.expand(count, -1, -1), targets])
+        features = torch.cat([seen.predictions.expand(count, -1, -1), targets])
         return self.pipeline(
             features,
-            target_idx.expand(count + 1, -1),
+            seen.target_idx.expand(count + 1, -1),
             ["predicted"] * count + ["target"],
             [Generator().manual_seed(seed) for seed in (*seeds, seeds[0])],
             num_inference_steps=steps,
@@ -285,30 +278,26 @@ class Explorer:
             callback_on_step_end=callback,
         )
 
-    def _error_map(self, predictions: Tensor, targets: Tensor, mask: Tensor) -> np.ndarray:
+    def _inspection(self, seen: MaskedFeatures, mask: Tensor, watch: Stopwatch) -> Inspection:
+        distance = (seen.predictions - self.targets[seen.target_idx]).abs().mean(-1)
         error = np.full(self.grid, np.nan, dtype=np.float32)
-        error[mask.cpu().numpy()] = (predictions - targets).abs().mean(-1)[0].cpu().numpy()
-        return error
-
-
-def load_pipeline(folder: Path, model: VJEPA) -> PredictionDecoderPipeline:
-    """The decoder in a folder, on the model's device and in its precision.
-
-    Raises:
-        InputError: it cannot be read, or it was trained for a model of another shape.
-    """
-    logging.disable_progress_bar()  # it would write to stderr, for half a second's work
-    try:
-        pipeline = PredictionDecoderPipeline.from_pretrained(
-            folder, dtype=model.dtype, local_files_only=True
+        error[mask.cpu().numpy()] = distance.cpu().numpy()
+        return Inspection(
+            predictions=seen.predictions.cpu(),
+            error=error,
+            timings=watch.times,
+            typical_error=self.typical_error,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"{folder} holds no readable decoder: {error}") from error
-    config = pipeline.network.config
-    if tuple(config.grid) != model.grid or config.feature_dim != model.config.embed_dim:
-        raise InputError(
-            f"The decoder in {folder} belongs to a model with grid {tuple(config.grid)} and "
-            f"{config.feature_dim} features; this one has {model.grid} and "
-            f"{model.config.embed_dim}: train one with python -m decoder train --model."
-        )
-    return pipeline.to(model.device)
+
+
+def _resolve(name: str | Path) -> tuple[str | Path, Path | None]:
+    """What `vjepa.load` is to open, and the folder that model and decoder share, if they do."""
+    if str(name) in BUNDLED:
+        return name, BUNDLED[str(name)].parent
+    folder = Path(name)
+    return (folder / "model", folder) if (folder / "model").is_dir() else (name, None)
+
+
+def _read_card(folder: Path | None) -> dict:
+    path = folder / "card.json" if folder else None
+    return read_json(path) if path and path.is_file() else {}

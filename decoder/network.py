@@ -32,6 +32,8 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         tubelet_dim: numbers in a tubelet (3 x frames x pixels).
         feature_dim: width of the model's features.
         width, depth, num_heads: of the transformer.
+        model_fingerprint: `vjepa.checkpoint.fingerprint` of the model whose features it decodes.
+        model_name: what that model was called in training.
     """
 
     @register_to_config
@@ -43,6 +45,8 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         width: int = 256,
         depth: int = 6,
         num_heads: int = 4,
+        model_fingerprint: str | None = None,
+        model_name: str | None = None,
     ) -> None:
         super().__init__()
         self.pixels_in = nn.Linear(tubelet_dim, width)

@@ -1,4 +1,4 @@
-"""Training the decoder on a frozen model's outputs, on one device or many.
+"""Training the decoder on what a frozen model says, on one device or many.
 
 Clean pixels are predicted and the loss is taken on the velocity (JiT, Li and He 2025): with
 tubelets wider than the network, predicting noise or velocity fails.
@@ -7,82 +7,30 @@ tubelets wider than the network, predicting noise or velocity fails.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
-from jaxtyping import Float
 from timm.optim import param_groups_weight_decay
-from torch import Generator, Tensor
 
 import vjepa
-from decoder.network import SOURCES, TokenDecoder
-from decoder.noise import draw_noise
-from decoder.pipeline import make_pipeline, velocity
-from decoder.pixels import to_tubelets
-from vjepa import checkpoint, masks
-from vjepa.data.clips import normalize
-from vjepa.data.sources import Source, open_source
+from decoder.batch import Batch, draw_batch, velocity_loss
+from decoder.estimate import announce
+from decoder.examples import Material, OnlineExamples
+from decoder.network import TokenDecoder
+from decoder.pairing import short_name
+from decoder.pipeline import make_pipeline
+from decoder.prediction_cache import CacheKey, PredictionCache
+from decoder.train_config import TrainConfig
+from vjepa import checkpoint
+from vjepa.data.sources import open_source
 from vjepa.errors import InputError
-from vjepa.grid import take
-from vjepa.model import VJEPA, normalize_features
+from vjepa.model import VJEPA
 from vjepa.run_folder import RunFolder, write_recipe
 from vjepa.schedules import warmup_cosine
-from vjepa.training import RunConfig, step_generator, train_steps
-
-LEAST_SIGMA = 0.05
-"""Training draws no less noise: the velocity's error grows with 1 / sigma."""
-
-
-@dataclass(frozen=True)
-class TrainConfig(RunConfig):
-    """What a decoder's training run is made of; the defaults are the bundled decoder's.
-
-    Attributes:
-        model: the frozen model, by name or path.
-        width, depth, num_heads: size of the network.
-        weight_decay: of matrices.
-        ema: greatest momentum of the averaged weights, which are the ones that are kept.
-        feature_noise: noise on the condition, against drift of the predictor.
-        target_share, null_share: samples conditioned on true features, and on nothing.
-    """
-
-    model: str = "demo"
-    width: int = 256
-    depth: int = 4
-    num_heads: int = 4
-    steps: int = 3000
-    lr: float = 1e-3
-    warmup: int = 100
-    weight_decay: float = 0.01
-    ema: float = 0.999
-    feature_noise: float = 0.1
-    target_share: float = 0.25
-    null_share: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.width % self.num_heads:
-            raise InputError(f"width ({self.width}) must be a multiple of num_heads.")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One step's material for the decoder."""
-
-    clean: Float[Tensor, "B M P"]
-    noise: Float[Tensor, "B M P"]
-    sigma: Float[Tensor, " B"]
-    features: Float[Tensor, "B M D"]
-    target_idx: Tensor
-    source: Tensor
-
-    @property
-    def noisy(self) -> Float[Tensor, "B M P"]:
-        """The clean tubelets, noised to each sample's sigma."""
-        sigma = self.sigma[:, None, None]
-        return (1 - sigma) * self.clean + sigma * self.noise
+from vjepa.training import train_steps
 
 
 @dataclass
@@ -105,17 +53,19 @@ class Run:
 
 
 def start(config: TrainConfig, model: VJEPA) -> Run:
-    """A fresh network, its moving average and its optimizer."""
+    """A fresh network for this model, its moving average and its optimizer."""
     shape = model.config
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = TokenDecoder(
             grid=shape.grid,
             tubelet_dim=shape.tubelet_dim,
-            feature_dim=shape.embed_dim,
+            feature_dim=shape.output_dim,
             width=config.width,
             depth=config.depth,
             num_heads=config.num_heads,
+            model_fingerprint=checkpoint.fingerprint(model),
+            model_name=short_name(config.model),
         )
     average = EMAModel(
         network.parameters(), decay=config.ema, use_ema_warmup=True, power=0.75, foreach=True
@@ -131,83 +81,6 @@ def restore(run: Run, state: dict, source: str) -> None:
     run.average.load_state_dict(state["average"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.step = state["step"]
-
-
-def draw_mask(
-    grid: masks.Grid, batch_size: int, max_targets: int, generator: Generator
-) -> tuple[str, tuple[Tensor, Tensor]]:
-    """A batch of masks of one kind, any that a person may draw: (mask type, indices)."""
-    names = list(masks.PRESETS)
-    name = names[int(torch.randint(len(names), (), generator=generator))]
-    drawn = torch.stack([masks.make(name, grid, generator) for _ in range(batch_size)])
-    mask_type = "short" if name == "short" else "long"
-    return mask_type, masks.collate(drawn, generator=generator, max_targets=max_targets)
-
-
-@torch.no_grad()
-def draw_batch(
-    source: Source, model: VJEPA, config: TrainConfig, step: int, accelerator: Accelerator
-) -> Batch:
-    """This process's share of the step: clips, the frozen model's features, noise."""
-    generator = step_generator(config.seed, step)
-    device, count = accelerator.device, config.batch_size
-    frames = source.sample(count, step_generator(config.seed, step, source.device)).to(device)
-    mask_type, indices = draw_mask(model.grid, count, config.max_targets, generator)
-    context_idx, target_idx = (idx.to(device) for idx in indices)
-    sigma = draw_sigma(count, generator)
-    condition = _draw_sources(config, count, generator)
-    clean = to_tubelets(frames, target_idx, model.config)
-    noise = draw_noise(model.grid, clean.shape[-1], target_idx.cpu(), generator)
-    drift = torch.randn(*clean.shape[:2], model.config.embed_dim, generator=generator)
-    clips = normalize(frames).to(model.dtype)
-    features = _features(model, clips, context_idx, target_idx, mask_type, condition.to(device))
-    features = features + config.feature_noise * drift.to(device)
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    return Batch(
-        *(
-            tensor[mine].to(device)
-            for tensor in (clean, noise, sigma, features, target_idx, condition)
-        )
-    )
-
-
-def draw_sigma(count: int, generator: Generator) -> Float[Tensor, " count"]:
-    """Noise levels: logit-normal, and a quarter near 1.
-
-    Every sample starts at pure noise, and a sample of one step never leaves it: a logit-normal
-    alone hardly goes there, and what the network has not learned there shows as blotches.
-    """
-    sigma = torch.sigmoid(torch.randn(count, generator=generator) + 0.8).clamp_min(LEAST_SIGMA)
-    high = 1 - 0.2 * torch.rand(count, generator=generator).square()
-    return torch.where(torch.rand(count, generator=generator) < 0.25, high, sigma)
-
-
-def _draw_sources(config: TrainConfig, count: int, generator: Generator) -> Tensor:
-    draw = torch.rand(count, generator=generator)
-    source = torch.full((count,), SOURCES["predicted"])
-    source[draw < config.target_share + config.null_share] = SOURCES["target"]
-    source[draw < config.null_share] = SOURCES["null"]
-    return source
-
-
-def _features(
-    model: VJEPA, clips: Tensor, context_idx: Tensor, target_idx: Tensor, mask_type: str, source
-) -> Float[Tensor, "B M D"]:
-    """Each sample's condition: the predictions, or the layer-normed targets."""
-    context = model.encode_context(clips, context_idx)
-    features = model.predict(context, context_idx, target_idx, mask_type).float()
-    true = source == SOURCES["target"]
-    if true.any():
-        encoded = normalize_features(model.encode(clips[true]).float())
-        features[true] = take(encoded, target_idx[true])
-    return features
-
-
-def velocity_loss(network: torch.nn.Module, batch: Batch) -> Float[Tensor, ""]:
-    """Mean squared error of the velocity that the predicted clean tubelets imply."""
-    clean = network(batch.noisy, batch.sigma, batch.features, batch.target_idx, batch.source)
-    guess = velocity(batch.noisy, clean.float(), batch.sigma)
-    return (guess - (batch.noise - batch.clean)).square().mean()
 
 
 def train_step(
@@ -244,21 +117,26 @@ def train(config: TrainConfig) -> Path:
     """Trains a decoder, with progress, metrics and checkpoints; returns its folder.
 
     Raises:
-        InputError: the model, the data or the run to resume is not there.
+        InputError: the model, the data or the run to resume is not there, or the disk is full.
     """
-    accelerator = Accelerator(mixed_precision=config.precision)
-    model = vjepa.load(config.model, device=accelerator.device)
-    source = open_source(config.data, model.config, levels=config.levels, device=accelerator.device)
+    patient = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # while others fill the cache
+    accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[patient])
+    _check_processes(config, accelerator)
+    size = {"num_frames": config.num_frames, "image_size": config.image_size}
+    model = vjepa.load(config.model, device=accelerator.device, **size)
+    grid = model.grid
     run = start(config, model)
     folder = RunFolder(config.out)
     state = folder.begin(resume=config.resume)
     if state:
         restore(run, state, str(folder.last))
+    material = _open_material(config, run, model, accelerator)
+    del model  # a cache has its answers: its memory is free for training
     run.average.to(accelerator.device)
     wrapped, run.optimizer = accelerator.prepare(run.network, run.optimizer)
 
     def advance(_: bool) -> dict[str, float]:
-        batch = draw_batch(source, model, config, run.step, accelerator)
+        batch = draw_batch(material, grid, config, run.step, accelerator)
         return train_step(run, wrapped, batch, config, accelerator)
 
     train_steps(run, config, folder, accelerator, advance)
@@ -266,6 +144,43 @@ def train(config: TrainConfig) -> Path:
         export(run, config.out / "decoder")
         write_recipe(config.out / "decoder", config)
     return config.out / "decoder"
+
+
+def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
+    if config.batch_size % accelerator.num_processes:
+        raise InputError(
+            f"batch_size ({config.batch_size}) must be a multiple of the "
+            f"{accelerator.num_processes} processes."
+        )
+
+
+def _open_material(
+    config: TrainConfig, run: Run, model: VJEPA, accelerator: Accelerator
+) -> Material:
+    """The model's answers, online or from a cache, which is filled after an estimate."""
+    shape, device = model.config, accelerator.device
+    source = open_source(config.data, shape, levels=config.levels, device=device)
+    online = OnlineExamples(source, model, config.max_targets)
+    left = config.steps - run.step
+    if not config.cache_clips:
+        announce(config, left, run.network, online, None, accelerator)
+        return online
+    key = CacheKey(
+        model_fingerprint=checkpoint.fingerprint(model),
+        image_size=shape.image_size,
+        num_frames=shape.num_frames,
+        data=config.data,
+        levels=config.levels,
+        max_targets=config.max_targets,
+        seed=config.seed,
+    )
+    with accelerator.main_process_first():
+        cache = PredictionCache(
+            config.cache or config.out / "cache", key, shape, config.cache_clips
+        )
+    announce(config, left, run.network, online, cache, accelerator)
+    cache.make(model, source, accelerator)
+    return cache
 
 
 def export(run: Run, folder: Path) -> None:

@@ -1,0 +1,117 @@
+"""Which decoder belongs to which model: by the fingerprint of the weights it was trained on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from diffusers.utils import logging
+
+from decoder.network import TokenDecoder
+from decoder.pipeline import PredictionDecoderPipeline
+from vjepa.checkpoint import fingerprint, read_json
+from vjepa.errors import InputError
+from vjepa.model import VJEPA
+
+CACHE_CLIPS = 4096
+"""Examples that the command for a new decoder keeps on disk; 3 GB for ViT-L."""
+
+
+def find_decoder(
+    model: VJEPA, near: Path | None = None, roots: Sequence[str | Path] = ("runs",)
+) -> Path | None:
+    """The folder of the decoder that was trained on this model and on clips of its size.
+
+    Args:
+        model: whose features are to be decoded.
+        near: file or folder of the model; `decoder/` in it and beside it is looked at first.
+        roots: folders of training runs; `decoder/` of each run is looked at, in order of name.
+    """
+    print_of_model = fingerprint(model)
+    for folder in _candidates(near, roots):
+        config = _network_config(folder)
+        same_grid = tuple(config.get("grid", ())) == model.grid
+        if same_grid and config.get("model_fingerprint") == print_of_model:
+            return folder
+    return None
+
+
+def load_pipeline(folder: Path, model: VJEPA) -> PredictionDecoderPipeline:
+    """The decoder in a folder, on the model's device and in its precision.
+
+    Raises:
+        InputError: it cannot be read, or it was trained for another model, or for its clips in
+            another size.
+    """
+    logging.disable_progress_bar()  # it would write to stderr, for half a second's work
+    try:
+        pipeline = PredictionDecoderPipeline.from_pretrained(
+            folder, dtype=model.dtype, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{folder} holds no readable decoder: {error}") from error
+    require_pair(pipeline.network, model, folder)
+    return pipeline.to(model.device)
+
+
+def require_pair(network: TokenDecoder, model: VJEPA, folder: Path) -> None:
+    """Checks that a decoder belongs to a model; of one that does not say, the shapes alone.
+
+    Raises:
+        InputError: it was trained for another model, or for its clips in another size.
+    """
+    theirs, shape = network.config, model.config
+    if tuple(theirs.grid) != model.grid or theirs.feature_dim != shape.output_dim:
+        raise InputError(
+            f"The decoder in {folder} belongs to a model with grid {tuple(theirs.grid)} and "
+            f"{theirs.feature_dim} features; this one has {model.grid} and {shape.output_dim}: "
+            "train one with python -m decoder train --model."
+        )
+    ours = fingerprint(model)
+    if theirs.model_fingerprint not in (None, ours):
+        raise InputError(
+            f"The decoder in {folder} belongs to the model {theirs.model_name or 'without a name'} "
+            f"({theirs.model_fingerprint}), not to this one ({ours}): train one with "
+            "python -m decoder train --model."
+        )
+
+
+def train_command(
+    source: str | Path, *, num_frames: int | None = None, image_size: int | None = None
+) -> str:
+    """The command that trains a decoder where `find_decoder` will look for it.
+
+    Args:
+        source: the model, by name or path.
+        num_frames, image_size: of its clips, when they are not those it was trained on.
+    """
+    words = ["python", "-m", "decoder", "train", "--model", str(source)]
+    words += ["--num-frames", str(num_frames)] if num_frames else []
+    words += ["--image-size", str(image_size)] if image_size else []
+    words += ["--cache-clips", str(CACHE_CLIPS), "--out", f"runs/{short_name(source)}-decoder"]
+    return shlex.join(words)
+
+
+def short_name(source: str | Path) -> str:
+    """What a model is called: the file or folder without its endings, `mine` of `mine/model`."""
+    path = Path(source)
+    return (path.parent if path.name == "model" else path).name.split(".")[0]
+
+
+def _candidates(near: Path | None, roots: Sequence[str | Path]) -> Iterator[Path]:
+    """Folders that may hold a decoder, likely ones first."""
+    if near is not None:
+        yield near / "decoder"
+        yield near.parent / "decoder"
+    for root in map(Path, roots):
+        yield from sorted(root.glob("*/decoder"))
+
+
+def _network_config(folder: Path) -> dict:
+    """What a decoder says of itself; nothing where there is none that can be read."""
+    path = folder / "network" / "config.json"
+    try:
+        return read_json(path) if path.is_file() else {}
+    except InputError:
+        return {}

@@ -1,0 +1,299 @@
+"""The cache: it holds what the model says, it goes on where it was, one process or two."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from tiny import TINY
+
+import decoder.prediction_cache as caching
+import decoder.train as training
+from decoder.batch import draw_batch
+from decoder.estimate import in_words
+from decoder.examples import OnlineExamples, draw_clips
+from decoder.network import SOURCES
+from decoder.pairing import find_decoder, load_pipeline
+from decoder.pixels import to_tubelets
+from decoder.prediction_cache import CacheKey, PredictionCache, fill_records, record_layout
+from decoder.train import TrainConfig, train
+from vjepa import checkpoint
+from vjepa.data.clips import normalize
+from vjepa.data.sources import open_source
+from vjepa.errors import InputError
+from vjepa.model import VJEPA
+
+ROOT = Path(__file__).parents[1]
+ALL = slice(None)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def model():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VJEPA(TINY).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def source():
+    return open_source("world", TINY, levels=(0,), device=torch.device("cpu"))
+
+
+@pytest.fixture
+def key(model):
+    return CacheKey(checkpoint.fingerprint(model), 48, 4, "world", (0,), max_targets=6, seed=0)
+
+
+@pytest.fixture
+def open_cache(tmp_path, key, monkeypatch):
+    monkeypatch.setattr(caching, "SHARD_CLIPS", 4)
+    return lambda clips=10, **changes: PredictionCache(
+        tmp_path / "cache", replace(key, **changes), TINY, clips
+    )
+
+
+@pytest.fixture
+def accelerator():
+    return Accelerator(cpu=True)
+
+
+def shards(cache):
+    return {path.name: path.read_bytes() for path in cache.folder.glob("*.npy")}
+
+
+def test_records_hold_what_the_model_says_of_exactly_these_tokens(model, source):
+    clips = draw_clips(source, model.grid, 3, 6, generator(1))
+    records = np.zeros(3, record_layout(TINY, 6))
+    fill_records(records, model, clips, generator())
+    idx, mask = torch.from_numpy(records["target_idx"]).long(), clips.mask
+    assert torch.equal(idx.sort(1).values, mask.target_idx)
+    order = idx.argsort(1).argsort(1)[..., None]  # place of each stored token among the sorted
+    pixels = normalize(clips.frames)
+    context = model.encode_context(pixels, mask.context_idx)
+    predicted = model.predict(context, mask.context_idx, mask.target_idx, mask.mask_type)
+    for name, expected in {
+        "predictions": predicted,
+        "targets": model.targets(pixels, mask.target_idx),
+    }.items():
+        stored = torch.from_numpy(records[name]).float()
+        torch.testing.assert_close(stored, expected.take_along_dim(order, 1), atol=2e-3, rtol=2e-3)
+    clean = to_tubelets(clips.frames, idx, TINY)
+    assert torch.equal(torch.from_numpy(records["tubelets"]).float() / 127.5 - 1, clean)
+
+
+def test_an_epoch_takes_every_example_once_and_the_next_in_another_order(
+    open_cache, model, source, accelerator
+):
+    cache = open_cache(clips=10)
+    cache.make(model, source, accelerator)
+    condition = torch.full((5,), SOURCES["predicted"])
+    steps = [cache.draw(step, condition, ALL, generator()).clean for step in range(4)]
+    width = min(step.shape[1] for step in steps)
+    codes = [tuple(row.flatten().tolist()) for step in steps for row in step[:, :width]]
+    assert len(set(codes[:10])) == 10
+    assert set(codes[10:]) == set(codes[:10])
+    assert codes[10:] != codes[:10]
+
+
+def test_the_condition_says_which_features_are_read(open_cache, model, source, accelerator):
+    cache = open_cache()
+    cache.make(model, source, accelerator)
+    kinds = {name: torch.full((2,), SOURCES[name]) for name in ("predicted", "target")}
+    mixed = torch.tensor([SOURCES["target"], SOURCES["predicted"]])
+    predicted, true, both = (
+        cache.draw(0, condition, ALL, generator()).features
+        for condition in (kinds["predicted"], kinds["target"], mixed)
+    )
+    assert torch.equal(both[0], true[0]) and torch.equal(both[1], predicted[1])
+    assert not torch.allclose(true, predicted, atol=0.1)
+    half = cache.draw(0, mixed, slice(1, None, 2), generator()).features
+    assert torch.equal(half, both[1:])
+
+
+def test_a_stopped_cache_goes_on_to_the_same_files(
+    open_cache, model, source, accelerator, monkeypatch, tmp_path
+):
+    whole = open_cache(clips=10)
+    whole.make(model, source, accelerator)
+    expected = shards(whole)
+    for path in sorted(whole.folder.glob("*.npy"))[1:]:
+        path.unlink()
+    (whole.folder / "000001.partial").write_bytes(b"half a shard")
+    asked = []
+    monkeypatch.setattr(
+        caching,
+        "fill_records",
+        lambda part, *rest: asked.append(len(part)) or fill_records(part, *rest),
+    )
+    again = open_cache(clips=10)
+    assert again.missing_clips == 6
+    again.make(model, source, accelerator)
+    assert sum(asked) == 6
+    assert shards(again) == expected
+
+
+def test_a_cache_grows(open_cache, model, source, accelerator):
+    open_cache(clips=6).make(model, source, accelerator)
+    larger = open_cache(clips=12)
+    assert larger.missing == [1, 2]  # the second shard had two of its four clips
+    larger.make(model, source, accelerator)
+    assert open_cache(clips=6).missing == []
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"model_fingerprint": "0" * 12}, {"data": "x"}])
+def test_a_cache_of_something_else_is_refused(open_cache, change):
+    open_cache()
+    with pytest.raises(InputError, match=next(iter(change))):
+        open_cache(**change)
+
+
+def test_a_damaged_shard_is_named(open_cache, model, source, accelerator):
+    cache = open_cache()
+    cache.make(model, source, accelerator)
+    (cache.folder / "000000.npy").write_bytes(b"x" * 10**6)
+    epoch = torch.zeros(10, dtype=torch.long)
+    with pytest.raises(InputError, match=r"000000\.npy is damaged"):
+        cache.draw(0, epoch, ALL, generator())
+
+
+def test_a_full_disk_is_one_sentence(open_cache, model, source, accelerator, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    cache = open_cache()
+    monkeypatch.setattr(caching.np, "save", full)
+    with pytest.raises(InputError, match="too full"):
+        cache.make(model, source, accelerator)
+    assert not list(cache.folder.glob("*.partial"))
+    usage = caching.shutil.disk_usage(cache.folder)
+    monkeypatch.setattr(caching.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(InputError, match="too full"):
+        cache.make(model, source, accelerator)
+
+
+def test_durations_in_words():
+    assert [in_words(s) for s in (0.2, 40, 720, 12000)] == ["1 s", "40 s", "12 min", "3 h 20 min"]
+
+
+@pytest.fixture
+def model_folder(model, tmp_path):
+    checkpoint.save(model, tmp_path / "model", torch.float32)
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def config(model_folder, tmp_path):
+    return TrainConfig(
+        out=tmp_path / "one",
+        model=str(model_folder),
+        levels=(0,),
+        width=32,
+        depth=1,
+        num_heads=2,
+        steps=6,
+        batch_size=4,
+        warmup=2,
+        precision="no",
+        save_every=2,
+        log_every=1,
+        cache_clips=130,
+    )
+
+
+def losses(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [row["loss"] for row in rows]
+
+
+def test_a_run_killed_in_the_cache_and_in_training_ends_the_same(config, tmp_path, monkeypatch):
+    train(config)
+    broken = replace(config, out=tmp_path / "broken")
+    stop_when(monkeypatch, PredictionCache, "_compute", lambda cache, shard, *_: shard == 2)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken)
+    assert len(list((broken.out / "cache").glob("*.npy"))) == 2
+    stop_when(monkeypatch, training, "draw_batch", lambda *given: given[3] == 3)
+    with pytest.raises(KeyboardInterrupt):
+        train(broken)
+    monkeypatch.undo()
+    train(replace(broken, resume=True))
+    assert losses(broken.out) == losses(config.out)
+
+
+def stop_when(monkeypatch, home, name, condition):
+    """Interrupts a function, and no other."""
+    monkeypatch.undo()
+    function = getattr(home, name)
+
+    def call(*given):
+        if condition(*given):
+            raise KeyboardInterrupt
+        return function(*given)
+
+    monkeypatch.setattr(home, name, call)
+
+
+@pytest.mark.parametrize("cache_clips", [0, 4])
+def test_any_model_gets_a_decoder_for_the_clips_asked_for(config, golden, cache_clips):
+    """V-JEPA 2.1's predictions are wider than its tokens; clips may be shorter than published."""
+    source = golden / "vjepa21-a" / "checkpoint.pt"
+    config = replace(config, model=str(source), num_frames=4, cache_clips=cache_clips, steps=2)
+    folder = train(config)
+    model = checkpoint.load(source, num_frames=4)
+    assert model.config.output_dim != model.config.embed_dim
+    assert find_decoder(model, None, [config.out.parent]) == folder
+    assert find_decoder(checkpoint.load(source), None, [config.out.parent]) is None
+    assert load_pipeline(folder, model).network.config.model_name == "checkpoint"
+
+
+@pytest.mark.parametrize("online", [False, True])
+def test_processes_share_the_samples_of_one(online, open_cache, config, model, source, accelerator):
+    material = OnlineExamples(source, model, 6)
+    if not online:
+        material = open_cache()
+        material.make(model, source, accelerator)
+
+    def draw(rank, count):
+        place = {"process_index": rank, "num_processes": count, "device": torch.device("cpu")}
+        process = Mock(spec=Accelerator, **place)
+        return draw_batch(material, model.grid, config, 7, process)
+
+    whole, halves = draw(0, 1), (draw(0, 2), draw(1, 2))
+    for name, values in vars(whole).items():
+        for rank, half in enumerate(halves):
+            torch.testing.assert_close(vars(half)[name], values[rank::2])
+
+
+def test_two_processes_fill_the_cache_and_train_like_one(config, tmp_path):
+    train(config)
+    words = ["torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    words += ["-m", "decoder", "train", "--levels", "0", "--out", str(tmp_path / "two")]
+    names = ("model", "width", "depth", "num_heads", "steps", "batch_size", "warmup", "precision")
+    for name in (*names, "log_every", "cache_clips"):
+        words += [f"--{name.replace('_', '-')}", str(getattr(config, name))]
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "on 2 processes" in done.stderr
+    assert losses(tmp_path / "two") == pytest.approx(losses(config.out), rel=1e-4)
+    one, two = (sorted((f / "cache").glob("*.npy")) for f in (config.out, tmp_path / "two"))
+    assert [path.name for path in one] == [path.name for path in two] != []
+    for left, right in zip(one, two, strict=True):
+        np.testing.assert_array_equal(np.load(left)["target_idx"], np.load(right)["target_idx"])
