@@ -1,43 +1,64 @@
 """Scores the bundled model and writes its card: `python benchmarks/score_demo.py`.
 
 Decoding on held-out world clips and on the two untrained real videos. Every number of
-assets/demo/card.json comes from here; what probes say is made by probe_table.py.
+assets/demo/card.json and every picture of assets/demo/cases comes from here; what probes say is
+made by probe_table.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from pathlib import Path
 
-from decoder import Explorer
-from decoder.evaluate import evaluate
+from torch import Generator
+
+from decoder import Explorer, charts
+from decoder.cases import write_cases
+from decoder.evaluate import evaluate_clips
+from decoder.held_out import held_out
 from vjepa.checkpoint import BUNDLED
 
 LEVELS = (0, 1, 2, 3, 4)
+SEED, STEPS = 0, 4
 
 
-def score(world_clips: int, real_clips: int) -> dict:
-    """Decoding, as the card keeps it."""
-    explorer = Explorer.load("demo")
-    world = evaluate(explorer, "world", world_clips, levels=LEVELS, seed=0, steps=4)
-    real = evaluate(explorer, "real", real_clips, levels=LEVELS, seed=0, steps=4)
-    folder = BUNDLED["demo"].parent
+def score(explorer: Explorer, source: str, n: int, cases: Path) -> dict:
+    """Decoding of one kind of clips, with its cases as pictures."""
+    clips = held_out(source, n, explorer.config, LEVELS, Generator().manual_seed(SEED))
+    table, scores = evaluate_clips(explorer, clips, seed=SEED, steps=STEPS)
+    settings = {"seed": SEED, "steps": STEPS}
+    return table | {"cases": write_cases(explorer, clips, scores, cases / source, **settings)}
+
+
+def make_card(world_clips: int, real_clips: int, out: Path) -> dict:
+    """Scores as the card keeps them; pictures and charts are written beside it."""
+    folder, explorer = BUNDLED["demo"].parent, Explorer.load("demo")
+    shutil.rmtree(out / "cases", ignore_errors=True)  # other clips may be the worst by now
+    scores = {
+        source: score(explorer, source, n, out / "cases")
+        for source, n in (("world", world_clips), ("real", real_clips))
+    }
+    for source, table in scores.items():
+        charts.save(table, out / f"scores_{source}.svg")
     return {
         "model": json.loads((folder / "model" / "training.json").read_text()),
         "decoder": json.loads((folder / "decoder" / "training.json").read_text()),
-        "prediction_error": world["prediction_error"],
-        "scores": {"world": world, "real": real},
+        "prediction_error": scores["world"]["prediction_error"],
+        "scores": scores,
     }
 
 
 def main() -> None:
     """Writes the card and prints it as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--world-clips", type=int, default=200)
-    parser.add_argument("--real-clips", type=int, default=32)
-    card = score(**vars(parser.parse_args()))
-    path = BUNDLED["demo"].parent / "card.json"
-    path.write_text(json.dumps(card, indent=1) + "\n")
+    parser.add_argument("--world-clips", type=int, default=500)
+    parser.add_argument("--real-clips", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=BUNDLED["demo"].parent)
+    settings = parser.parse_args()
+    card = make_card(**vars(settings))
+    (settings.out / "card.json").write_text(json.dumps(card, indent=1) + "\n")
     print(json.dumps(card))
 
 

@@ -9,68 +9,33 @@ E trivial    mean colour, temporal copy, inpainting: is it worth a model?
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Generator, Tensor
 from tqdm import tqdm
 
 from decoder import metrics
+from decoder.conditions import (
+    MASK_NAMES,
+    Group,
+    decode,
+    decode_conditions,
+    encode_hidden,
+    make_groups,
+)
 from decoder.explorer import Explorer
-from decoder.pixels import paste
-from vjepa import masks
-from vjepa.analysis.interval import interval
-from vjepa.data.clips import bundled_clips, find_videos, normalize, read_frames
-from vjepa.data.sources import CLIP_SECONDS, duration
-from vjepa.data.world import World
-from vjepa.errors import InputError
-from vjepa.grid import pixel_mask, split, take
+from decoder.held_out import Clips, held_out
+from decoder.reencode import reencode
+from decoder.scores import ClipScore, Scores
+from vjepa.grid import pixel_mask
 
-MASK_NAMES = ("short", "long", "box", "future")
-UNTRAINED_REAL = ("cup_tilt_zoom", "bigbuckbunny")
-"""Real clips that no bundled model was trained on."""
-GROUP = 8
-"""Clips, at most, that share a mask, so that one's predictions can stand in for another's."""
 SPREAD_SEEDS = 8
-STEP_COUNTS = (1, 4, 32)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Clips under one mask, and the model's features of what it hides."""
-
-    name: str
-    mask: Bool[Tensor, "t h w"]
-    frames: UInt8[Tensor, "B T H W 3"]
-    hidden: Bool[np.ndarray, "T H W"]
-    target_idx: Tensor
-    predictions: Float[Tensor, "B M D"]
-    targets: Float[Tensor, "B M D"]
-
-
-@dataclass
-class Scores:
-    """Numbers by measure, one a clip."""
-
-    values: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, **measures: float) -> None:
-        """Adds one clip's numbers."""
-        for name, value in measures.items():
-            self.values[name].append(value)
-
-    def mean(self, name: str) -> float:
-        """Average over clips."""
-        return float(np.mean(self.values[name]))
-
-    def difference(self, a: str, b: str) -> dict:
-        """Mean of a - b over clips, with its 95 % interval."""
-        return interval(np.subtract(self.values[a], self.values[b]))
+STEP_COUNTS = (1, 2, 4, 8, 16, 32)
+STEP_CLIPS = 64
+"""Clips that are decoded with every number of steps."""
+LEAST_ACTOR = 64
+"""Hidden pixels of the moving object below which a clip says nothing about it."""
 
 
 def evaluate(explorer: Explorer, clips: str, n: int, *, levels, seed: int, steps: int) -> dict:
@@ -89,215 +54,160 @@ def evaluate(explorer: Explorer, clips: str, n: int, *, levels, seed: int, steps
         the table, as `python -m decoder evaluate --json` prints it.
 
     Raises:
-        InputError: unknown clips, or fewer than two.
+        InputError: unknown clips, fewer than two, or a model without a decoder.
     """
-    if n < 2:
-        raise InputError(f"Evaluation needs at least 2 clips, not {n}.")
-    generator = Generator().manual_seed(seed)
-    frames = load_clips(clips, n, explorer, levels, generator)
-    scores, codes = Scores(), []
-    with tqdm(total=len(frames), desc="evaluate", unit="clip") as bar:
-        for group in make_groups(explorer, frames, generator):
-            decoded = score_conditions(explorer, group, scores, steps, seed)
-            score_spread(explorer, group, scores, steps)
-            if bar.n < 64:
-                score_steps(explorer, group, scores, seed)
-            codes.append(reencode(explorer, group, decoded))
-            bar.update(len(group.frames))
-    return summary(scores, codes, len(frames))
+    drawn = held_out(clips, n, explorer.config, levels, Generator().manual_seed(seed))
+    return evaluate_clips(explorer, drawn, seed=seed, steps=steps)[0]
 
 
-def load_clips(
-    clips: str, n: int, explorer: Explorer, levels: tuple[int, ...], generator: Generator
-) -> UInt8[Tensor, "N T H W 3"]:
-    """The clips to score."""
-    config = explorer.config
-    if clips == "world":
-        worlds = [World(k, config.image_size, config.num_frames, split="test") for k in levels]
-        parts = [
-            world.sample(len(range(i, n, len(worlds))), generator).frames
-            for i, world in enumerate(worlds)
-            if i < n
-        ]
-        frames = torch.cat(parts)
-        return frames[torch.randperm(len(frames), generator=generator)]
-    paths = _video_paths(clips)
-    share = -(-n // len(paths))
-    starts = np.linspace(0, 1, share)
-    read = [
-        read_frames(path, config.image_size, config.num_frames, start=_start(path, s))
-        for s in starts
-        for path in paths
-    ]
-    return torch.from_numpy(np.stack(read[:n]))
-
-
-def _video_paths(clips: str) -> list[Path]:
-    if clips == "real":
-        return [bundled_clips()[name] for name in UNTRAINED_REAL]
-    if not Path(clips).is_dir():
-        raise InputError(f"There are no clips {clips!r}: give world, real, or a folder of videos.")
-    return find_videos(Path(clips))
-
-
-def _start(path: Path, position: float) -> float:
-    return position * max(duration(path) - CLIP_SECONDS, 0.0)
-
-
-@torch.no_grad()
-def make_groups(
-    explorer: Explorer, frames: UInt8[Tensor, "N T H W 3"], generator: Generator
-) -> Iterator[Group]:
-    """Groups of clips under a mask each, the kinds of mask in turn."""
-    model = explorer.model
-    # groups of about equal size: a lone clip would have no other to be confused with
-    for number, part in enumerate(frames.tensor_split(-(-len(frames) // GROUP))):
-        name = MASK_NAMES[number % len(MASK_NAMES)]
-        mask = masks.make(name, explorer.grid, generator)
-        context_idx, target_idx = (idx.expand(len(part), -1) for idx in split(mask))
-        context_idx, target_idx = context_idx.to(model.device), target_idx.to(model.device)
-        clips = normalize(part).to(model.device, model.dtype)
-        context = model.encode_context(clips, context_idx)
-        mask_type = "short" if name == "short" else "long"
-        yield Group(
-            name=name,
-            mask=mask,
-            frames=part,
-            hidden=pixel_mask(mask, explorer.config).numpy(),
-            target_idx=target_idx,
-            predictions=model.predict(context, context_idx, target_idx, mask_type).float(),
-            targets=take(model.target_features(clips), target_idx),
-        )
-
-
-def decode(
-    explorer: Explorer, group: Group, features: Tensor, source: str, steps: int, seed: int
-) -> UInt8[np.ndarray, "B T H W 3"]:
-    """One sample a clip, pasted into it."""
-    count = len(features)
-    tubelets = explorer.pipeline(
-        features,
-        group.target_idx,
-        [source] * count,
-        [Generator().manual_seed(seed + i) for i in range(count)],
-        num_inference_steps=steps,
-    )
-    pasted = [
-        paste(frames, tubelet[None], group.mask, explorer.config)[0]
-        for frames, tubelet in zip(group.frames, tubelets, strict=True)
-    ]
-    return torch.stack(pasted).numpy()
-
-
-def score_conditions(
-    explorer: Explorer, group: Group, scores: Scores, steps: int, seed: int
-) -> UInt8[np.ndarray, "B T H W 3"]:
-    """A to E for every clip of a group; returns the clips decoded from their predictions."""
-    conditions = {
-        "target": (group.targets, "target"),
-        "predicted": (group.predictions, "predicted"),
-        "shuffled": (group.predictions.roll(1, dims=0), "predicted"),
-        "null": (group.predictions, "null"),
+def evaluate_clips(
+    explorer: Explorer, clips: Clips, *, seed: int, steps: int
+) -> tuple[dict, Scores]:
+    """The same for clips at hand: the table, and the clips' own numbers, which make it."""
+    explorer.require_decoder()
+    scores = Scores()
+    with tqdm(total=len(clips), desc="evaluate", unit="clip") as bar:
+        for group in make_groups(explorer, clips, Generator().manual_seed(seed)):
+            scores += score_group(explorer, group, steps, seed)
+            bar.update(len(group.indices))
+    found = reencode(explorer, clips, Generator().manual_seed(seed), steps, seed)
+    table = summary(scores) | {
+        "reencode_top1": found["top1"]["mean"],
+        "reencode_among": found["among"],
+        "reencode": found,
+        "steps": steps,
+        "seed": seed,
     }
-    decoded = {
-        name: decode(explorer, group, features, source, steps, seed)
-        for name, (features, source) in conditions.items()
-    }
-    errors = (group.predictions - group.targets).abs().mean((1, 2)).tolist()
-    for i, truth in enumerate(group.frames.numpy()):
-        clips = {name: frames[i] for name, frames in decoded.items()}
-        clips |= metrics.trivial_fills(truth, group.hidden)
-        for name, frames in clips.items():
-            scores.add(
-                **{
-                    f"psnr/{name}": metrics.psnr(frames, truth, group.hidden),
-                    f"ssim/{name}": metrics.ssim(frames, truth, group.hidden),
-                }
-            )
-        sharp = metrics.sharpness(clips["predicted"], group.hidden)
-        scores.add(
-            sharpness=sharp / max(metrics.sharpness(truth, group.hidden), 1e-6),
-            prediction_error=errors[i],
-        )
-        scores.add(**{f"mask/{group.name}": scores.values["psnr/predicted"][-1]})
-    return decoded["predicted"]
+    return table, scores
 
 
-def score_spread(explorer: Explorer, group: Group, scores: Scores, steps: int) -> None:
+def score_group(explorer: Explorer, group: Group, steps: int, seed: int) -> Scores:
+    """Every number of every clip of a group."""
+    targets = encode_hidden(explorer, group.clips.frames, group.mask)
+    decoded = decode_conditions(explorer, group, targets, steps, seed)
+    errors = (group.predictions - targets).abs().mean((1, 2)).tolist()
+    scores = Scores()
+    for row, index in enumerate(group.indices):
+        numbers = score_clip(explorer, group, row, {k: v[row] for k, v in decoded.items()})
+        numbers["prediction_error"] = errors[row]
+        scores.append(ClipScore(index, group.kind, group.mask, numbers))
+    score_spread(explorer, group, scores[0], steps, seed)
+    score_steps(explorer, group, scores, seed)
+    return scores
+
+
+def score_clip(
+    explorer: Explorer, group: Group, row: int, decoded: dict[str, UInt8[Tensor, "T H W 3"]]
+) -> dict[str, float]:
+    """A clip under conditions A to E, on all that is hidden and on parts of it."""
+    truth = group.clips.frames[row].numpy()
+    places = regions(explorer, group, row)
+    hidden = places["psnr"]
+    clips = {name: frames.numpy() for name, frames in decoded.items()}
+    clips |= metrics.trivial_fills(truth, hidden)
+    numbers = {"sharpness": sharpness_ratio(clips["predicted"], truth, hidden)}
+    for name, frames in clips.items():
+        squared = metrics.squared_error(frames, truth)
+        numbers[f"ssim/{name}"] = metrics.ssim(frames, truth, hidden)
+        for measure, place in places.items():
+            numbers[f"{measure}/{name}"] = metrics.decibels(squared[place].mean())
+    return numbers
+
+
+def regions(explorer: Explorer, group: Group, row: int) -> dict[str, Bool[np.ndarray, "T H W"]]:
+    """What is scored by itself: all hidden pixels, the moving object's, those long not seen."""
+    hidden = pixel_mask(group.mask, explorer.config)
+    unseen = steps_since_seen(group.mask)
+    places = {"psnr": hidden}
+    if group.clips.actor is not None:
+        actor = hidden & group.clips.actor[row].cpu()
+        places |= {"moving": actor} if actor.sum() >= LEAST_ACTOR else {}
+    for since in unseen[group.mask].unique().tolist():
+        name = f"since/{since}" if since > 0 else "since/never"
+        places[name] = pixel_mask(unseen == since, explorer.config) & hidden
+    return {name: place.numpy() for name, place in places.items()}
+
+
+def steps_since_seen(mask: Bool[Tensor, "t h w"]) -> Int[Tensor, "t h w"]:
+    """Time steps since a token's place was last visible: 0 where it is, -1 where it never was."""
+    since = torch.full(mask.shape, -1)
+    last = torch.full(mask.shape[1:], -1)
+    for t, hidden in enumerate(mask):
+        last = torch.where(hidden, last + (last >= 0), 0)
+        since[t] = last
+    return since
+
+
+def sharpness_ratio(
+    frames: UInt8[np.ndarray, "T H W 3"],
+    truth: UInt8[np.ndarray, "T H W 3"],
+    hidden: Bool[np.ndarray, "T H W"],
+) -> float:
+    """Sharpness of the hidden region, as a share of the truth's."""
+    return metrics.sharpness(frames, hidden) / max(metrics.sharpness(truth, hidden), 1e-6)
+
+
+def score_spread(explorer: Explorer, group: Group, score: ClipScore, steps: int, seed: int) -> None:
     """Do samples differ where they err? On the first clip of a group, several seeds."""
-    one = replace(
-        group,
-        frames=group.frames[:1].expand(SPREAD_SEEDS, -1, -1, -1, -1),
-        target_idx=group.target_idx[:1].expand(SPREAD_SEEDS, -1),
-    )
+    frames = group.clips.frames[:1].expand(SPREAD_SEEDS, -1, -1, -1, -1)
     features = group.predictions[:1].expand(SPREAD_SEEDS, -1, -1)
-    samples = decode(explorer, one, features, "predicted", steps, seed=0)
-    truth = group.frames[0].numpy()
-    scores.add(spread=metrics.spread_error_correlation(samples, truth, group.hidden))
+    seeds = range(seed, seed + SPREAD_SEEDS)
+    samples = decode(explorer, frames, group.mask, features, "predicted", seeds, steps).numpy()
+    seen = (samples, frames[0].numpy(), pixel_mask(group.mask, explorer.config).numpy())
+    score.numbers["spread"] = metrics.spread_error_correlation(*seen)
+    for part, pair in enumerate(metrics.error_by_spread(*seen).T):
+        names = (f"spread/{part}", f"error/{part}")
+        score.numbers.update(zip(names, map(float, pair), strict=True))
 
 
 def score_steps(explorer: Explorer, group: Group, scores: Scores, seed: int) -> None:
-    """PSNR against the number of diffusion steps."""
+    """PSNR and sharpness against the number of diffusion steps, for the first clips."""
+    if group.indices[0] >= STEP_CLIPS:
+        return
+    hidden = pixel_mask(group.mask, explorer.config).numpy()
+    seeds = [seed + index for index in group.indices]
+    what = (group.clips.frames, group.mask, group.predictions, "predicted", seeds)
     for steps in STEP_COUNTS:
-        decoded = decode(explorer, group, group.predictions, "predicted", steps, seed)
-        for frames, truth in zip(decoded, group.frames.numpy(), strict=True):
-            scores.add(**{f"steps/{steps}": metrics.psnr(frames, truth, group.hidden)})
+        decoded = decode(explorer, *what, steps).numpy()
+        for score, frames, truth in zip(scores, decoded, what[0].numpy(), strict=True):
+            score.numbers[f"steps/{steps}"] = metrics.psnr(frames, truth, hidden)
+            sharpness = sharpness_ratio(frames, truth, hidden)
+            score.numbers[f"sharpness/{steps}"] = sharpness
 
 
-@torch.no_grad()
-def reencode(
-    explorer: Explorer, group: Group, decoded: UInt8[np.ndarray, "B T H W 3"]
-) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
-    """Faithfulness: the decoded clips' own features, and the predictions they were made from.
-
-    Both are averaged over the hidden tokens.
-    """
-    model = explorer.model
-    encoded = model.target_features(normalize(torch.from_numpy(decoded)))
-    again = take(encoded, group.target_idx)
-    return again.mean(1).cpu(), group.predictions.mean(1).cpu()
-
-
-def retrieval_top1(codes: list[tuple[Tensor, Tensor]]) -> float:
-    """How often a decoded clip's nearest predictions are its own, by cosine, within a group.
-
-    Clips of a group share their mask, so that the mask itself gives nothing away.
-    """
-    hits = []
-    for again, predicted in codes:
-        a, b = (code - predicted.mean(0) for code in (again, predicted))
-        similarity = torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(b).T
-        hits += (similarity.argmax(1) == torch.arange(len(a))).tolist()
-    return float(np.mean(hits))
-
-
-def summary(scores: Scores, codes: list[tuple[Tensor, Tensor]], clips: int) -> dict:
-    """The table that is printed and stored."""
-    table = {"clips": clips}
-    fills = ("mean_colour", "temporal_copy", "inpainting")
-    for measure in ("psnr", "ssim"):
-        names = ("target", "predicted", "shuffled", "null", *fills)
-        row = {name: scores.mean(f"{measure}/{name}") for name in names}
-        row["trivial"] = max(row[name] for name in fills)
-        table[measure] = row
-    above_null = scores.mean("psnr/predicted") - scores.mean("psnr/null")
-    ceiling = scores.mean("psnr/target") - scores.mean("psnr/null")
-    return table | {
-        "predicted_minus_shuffled": scores.difference("psnr/predicted", "psnr/shuffled"),
-        "predicted_minus_null": scores.difference("psnr/predicted", "psnr/null"),
-        "knowledge": above_null / ceiling if ceiling > 0 else None,
+def summary(scores: Scores) -> dict:
+    """The table that is printed and stored, but for what is encoded again."""
+    errors = scores.values("prediction_error")
+    kinds = {kind: scores.where(lambda one, kind=kind: one.kind == kind) for kind in MASK_NAMES}
+    moving = "moving/predicted"
+    return scores.compared("psnr") | {
+        "ssim": scores.by_condition("ssim"),
         "sharpness": scores.mean("sharpness"),
+        "sharpness_ci95": scores.interval("sharpness")["ci95"],
         "spread_error_spearman": scores.mean("spread"),
-        "reencode_top1": retrieval_top1(codes),
-        "reencode_among": GROUP,
+        "spread_error_ci95": scores.interval("spread")["ci95"],
+        "error_by_spread": _error_by_spread(scores),
         "psnr_by_steps": {str(k): scores.mean(f"steps/{k}") for k in STEP_COUNTS},
-        "psnr_by_mask": {
-            name: scores.mean(f"mask/{name}")
-            for name in MASK_NAMES
-            if f"mask/{name}" in scores.values
-        },
-        "prediction_error": {
-            "mean": scores.mean("prediction_error"),
-            "std": float(np.std(scores.values["prediction_error"])),
-        },
+        "sharpness_by_steps": {str(k): scores.mean(f"sharpness/{k}") for k in STEP_COUNTS},
+        "four_steps_minus_32": scores.difference("steps/4", "steps/32"),
+        "by_mask": {kind: some.compared("psnr") for kind, some in kinds.items() if some},
+        "by_time_since_seen": {name: scores.compared(f"since/{name}") for name in _bins(scores)},
+        "moving_object": scores.compared("moving") if len(scores.values(moving)) else None,
+        "prediction_error": {"mean": float(errors.mean()), "std": float(errors.std())},
     }
+
+
+def _error_by_spread(scores: Scores) -> dict[str, list[float]]:
+    parts = [name for name in scores[0].numbers if name.startswith("error/")]
+    return {
+        "error": [scores.mean(name) for name in parts],
+        "spread": [scores.mean(name.replace("error", "spread")) for name in parts],
+    }
+
+
+def _bins(scores: Scores) -> list[str]:
+    """The times since last seen that occur, shortest first, "never" last."""
+    names = {
+        name.split("/")[1] for one in scores for name in one.numbers if name.startswith("since/")
+    }
+    return sorted(names, key=lambda name: int(name) if name != "never" else np.inf)

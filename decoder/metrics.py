@@ -8,13 +8,26 @@ from jaxtyping import Bool, Float, UInt8
 from scipy.stats import spearmanr
 
 Frames = UInt8[np.ndarray, "T H W 3"]
+Samples = UInt8[np.ndarray, "S T H W 3"]
 PixelMask = Bool[np.ndarray, "T H W"]
 
 
 def psnr(frames: Frames, truth: Frames, hidden: PixelMask) -> float:
     """Peak signal-to-noise ratio in dB, of the hidden pixels."""
-    difference = frames[hidden].astype(np.float32) - truth[hidden]
-    return float(-10 * np.log10(max(np.square(difference).mean() / 255**2, 1e-10)))
+    return decibels(squared_error(frames, truth)[hidden].mean())
+
+
+def squared_error(frames: Frames, truth: Frames) -> Float[np.ndarray, "T H W"]:
+    """Squared error of every pixel, averaged over its colours; in units of 0..255, squared."""
+    return np.square(frames.astype(np.float32) - truth).mean(-1)
+
+
+def decibels(mean_squared_error: float | np.floating) -> float:
+    """The PSNR that a mean squared error stands for, at most that of one grey level: 48.1 dB.
+
+    Without that end, a still region that is copied exactly would outweigh all others in a mean.
+    """
+    return float(10 * np.log10(255**2 / max(mean_squared_error, 1)))
 
 
 def ssim(frames: Frames, truth: Frames, hidden: PixelMask) -> float:
@@ -50,14 +63,38 @@ def sharpness(frames: Frames, hidden: PixelMask) -> float:
     return float(np.hypot(rows, columns)[hidden].mean())
 
 
-def spread_error_correlation(
-    samples: UInt8[np.ndarray, "S T H W 3"], truth: Frames, hidden: PixelMask
-) -> float:
-    """Spearman correlation of the samples' spread and their mean's error, over hidden pixels."""
-    hidden_samples = samples[:, hidden].astype(np.float32)  # (S, n, 3)
-    spread = hidden_samples.std(0).mean(-1)
-    error = np.abs(hidden_samples.mean(0) - truth[hidden]).mean(-1)
+def spread_map(samples: Samples) -> Float[np.ndarray, "T H W"]:
+    """What the features do not determine: every pixel's standard deviation over seeds.
+
+    Averaged over its colours, in units of 0..255; zero where the clip is visible.
+    """
+    return samples.astype(np.float32).std(0).mean(-1)
+
+
+def error_map(samples: Samples, truth: Frames) -> Float[np.ndarray, "T H W"]:
+    """Absolute error of the samples' mean, averaged over the colours, in units of 0..255."""
+    return np.abs(samples.mean(0, dtype=np.float32) - truth).mean(-1)
+
+
+def spread_error_correlation(samples: Samples, truth: Frames, hidden: PixelMask) -> float:
+    """Spearman correlation of the samples' spread and their mean's error, over hidden pixels.
+
+    Zero where one of them is the same everywhere: a decoder that always draws the same says nothing
+    about its errors.
+    """
+    spread, error = spread_map(samples)[hidden], error_map(samples, truth)[hidden]
+    if np.ptp(spread) == 0 or np.ptp(error) == 0:
+        return 0.0
     return float(spearmanr(spread, error).statistic)
+
+
+def error_by_spread(
+    samples: Samples, truth: Frames, hidden: PixelMask, parts: int = 10
+) -> Float[np.ndarray, "2 parts"]:
+    """Mean spread and mean error of the hidden pixels, sorted by spread into equal parts."""
+    both = np.stack([spread_map(samples)[hidden], error_map(samples, truth)[hidden]])
+    ordered = both[:, both[0].argsort(kind="stable")]
+    return np.stack([part.mean(1) for part in np.array_split(ordered, parts, axis=1)], axis=1)
 
 
 def trivial_fills(truth: Frames, hidden: PixelMask) -> dict[str, Frames]:

@@ -8,13 +8,14 @@ import pytest
 import torch
 from tiny import TINY
 
+from decoder.batch import draw_sigma
 from decoder.evaluate import evaluate
 from decoder.explorer import Explorer
 from decoder.network import SOURCES, TokenDecoder
 from decoder.noise import SHARED, draw_noise, draw_stable_noise
 from decoder.pipeline import PredictionDecoderPipeline, make_pipeline, velocity
 from decoder.pixels import paste, to_tubelets
-from decoder.train import TrainConfig, draw_sigma, train
+from decoder.train import TrainConfig, train
 from vjepa import checkpoint, masks
 from vjepa.analysis.interval import interval
 from vjepa.errors import InputError
@@ -191,11 +192,13 @@ def test_bad_input_gets_one_sentence(explorer, frames, call, says):
     assert "\n" not in str(caught.value)
 
 
-def test_no_clip_and_no_decoder(explorer, tmp_path):
+def test_no_clip_and_no_decoder(explorer, frames, mask):
     with pytest.raises(InputError, match="set_clip"):
         Explorer(explorer.model, explorer.pipeline).predict(np.eye(4, dtype=bool)[None])
+    explorer = Explorer(explorer.model)
+    explorer.set_clip(frames)
     with pytest.raises(InputError, match="decoder train"):
-        Explorer.load(tmp_path)
+        explorer.predict(mask)
 
 
 def test_a_decoder_of_another_model_is_refused(explorer, tmp_path):
@@ -235,10 +238,10 @@ def test_a_resumed_run_follows_the_same_trajectory(train_config, tmp_path, monke
     train(train_config)
     draw = training.draw_batch
 
-    def draw_or_stop(source, model, config, step, accelerator):
+    def draw_or_stop(material, grid, config, step, accelerator):
         if step == 4 and not config.resume:
             raise KeyboardInterrupt
-        return draw(source, model, config, step, accelerator)
+        return draw(material, grid, config, step, accelerator)
 
     monkeypatch.setattr(training, "draw_batch", draw_or_stop)
     broken = replace(train_config, out=tmp_path / "broken")
@@ -263,7 +266,7 @@ def test_training_teaches_what_the_features_say(train_config, model_folder):
     table = evaluate(explorer, "world", 16, levels=(0,), seed=0, steps=2)
     assert table["psnr"]["target"] > table["psnr"]["null"] + 0.5
     assert table["clips"] == 16
-    assert set(table["psnr_by_steps"]) == {"1", "4", "32"}
+    assert {"1", "4", "32"} <= table["psnr_by_steps"].keys()
     assert -1 <= table["spread_error_spearman"] <= 1
 
 

@@ -49,3 +49,22 @@ def test_spread_where_the_error_is(truth, hidden):
     noise = rng.normal(size=(9, *truth.shape)) * scale
     samples = (np.full(truth.shape, 128) + noise).clip(0, 255).astype(np.uint8)
     assert metrics.spread_error_correlation(samples[1:], samples[0], hidden) > 0.3
+    same = np.repeat(samples[:1], 3, axis=0)
+    assert metrics.spread_error_correlation(same, truth, hidden) == 0
+
+
+def test_the_spread_is_the_deviation_over_seeds_and_the_error_that_of_their_mean(truth):
+    middle = truth.astype(int).clip(10, 245)
+    samples = np.stack([middle - 10, middle + 10]).astype(np.uint8)
+    np.testing.assert_allclose(metrics.spread_map(samples), 10)
+    np.testing.assert_allclose(metrics.error_map(samples, truth), np.abs(middle - truth).mean(-1))
+    one = np.repeat(truth[None], 3, axis=0)
+    assert not metrics.spread_map(one).any() and not metrics.error_map(one, truth).any()
+
+
+def test_error_by_spread_sorts_pixels_and_keeps_their_means(truth, hidden):
+    rng = np.random.default_rng(2)
+    samples = rng.integers(0, 256, (5, *truth.shape), dtype=np.uint8)
+    spread, error = metrics.error_by_spread(samples, truth, hidden, parts=4)
+    assert (np.diff(spread) > 0).all()
+    assert error.mean() == pytest.approx(metrics.error_map(samples, truth)[hidden].mean(), rel=1e-2)
