@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from app import figures
 from app.mask_bits import from_link, to_link
+from app.models import LONG
 from app.sources import Clip
 
 GREY = np.uint8(128)
@@ -26,30 +27,32 @@ class Question:
         mask: in its link form, grid included.
         seeds: one decoded sample each.
         steps: denoising steps of the decoder.
+        mask_token: which of the predictor's stands for what is hidden.
     """
 
     clip_id: str
     mask: str
     seeds: tuple[int, ...]
     steps: int
+    mask_token: int = LONG
+
+    def undecoded(self) -> Question:
+        """The same, where nothing is decoded."""
+        return replace(self, seeds=(), steps=0)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A prediction, decoded.
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What is known of any prediction.
 
     Attributes:
         question: what was asked.
-        samples: one JPEG sheet per seed, pasted into the clip.
-        ceiling: JPEG sheet decoded from the true features, pasted into the clip.
         error: L1 distance of prediction and target per token, NaN where visible.
         typical: mean and standard deviation of a clip's error on the model's test clips.
-        seconds: from mask to pixels.
+        seconds: from mask to answer.
     """
 
     question: Question
-    samples: tuple[bytes, ...]
-    ceiling: bytes
     error: Float[np.ndarray, "t h w"]
     typical: tuple[float, float] | None
     seconds: float
@@ -81,24 +84,46 @@ class Answer:
         return 0.0, float(np.nanmax(self.error))
 
 
-def from_result(question: Question, result: Any) -> Answer:
-    """Packs an `Explorer.predict` result.
+@dataclass(frozen=True, kw_only=True)
+class Answer(Prediction):
+    """A prediction, decoded.
 
-    Visible pixels are left out, as the browser has them. Their grey cannot bleed into the decoded
-    ones: patches begin and end where JPEG's blocks of 8 pixels do.
+    Attributes:
+        samples: one JPEG sheet per seed, pasted into the clip.
+        ceiling: JPEG sheet decoded from the true features, pasted into the clip.
     """
+
+    samples: tuple[bytes, ...]
+    ceiling: bytes
+
+    @property
+    def sheets(self) -> dict[str, bytes]:
+        """Its pictures, by what the screen calls them."""
+        named = {f"sample {i + 1}": sheet for i, sheet in enumerate(self.samples)}
+        return named | {"ceiling": self.ceiling}
+
+
+def from_result(question: Question, result: Any) -> Answer:
+    """Packs an `Explorer.predict` result."""
     error = np.asarray(result.error, dtype=np.float32)
-    hidden = hidden_pixels(~np.isnan(error), result.ceiling.shape)
-    alone = [np.where(hidden, frames, GREY) for frames in (*result.frames, result.ceiling)]
-    *samples, ceiling = (figures.jpeg_sheet(frames) for frames in alone)
+    mask = ~np.isnan(error)
     return Answer(
         question=question,
-        samples=tuple(samples),
-        ceiling=ceiling,
+        samples=tuple(hidden_sheet(frames, mask) for frames in result.frames),
+        ceiling=hidden_sheet(result.ceiling, mask),
         error=error,
         typical=result.typical_error,
         seconds=sum(result.timings.values()) / 1000,
     )
+
+
+def hidden_sheet(frames: figures.Frames, mask: Bool[np.ndarray, "t h w"]) -> bytes:
+    """The hidden pixels as a JPEG sheet; the others are left out, as the browser has them.
+
+    Their grey cannot bleed into the hidden ones: patches begin and end where JPEG's blocks of 8
+    pixels do.
+    """
+    return figures.jpeg_sheet(np.where(hidden_pixels(mask, frames.shape), frames, GREY))
 
 
 def pasted(sheet: bytes, mask: Bool[np.ndarray, "t h w"], clip: Clip) -> figures.Frames:
@@ -148,10 +173,14 @@ def load(folder: Path) -> Answer:
 
 
 def ask(
-    clip: Clip, mask: Bool[np.ndarray, "t h w"], seeds: tuple[int, ...], steps: int
+    clip: Clip,
+    mask: Bool[np.ndarray, "t h w"],
+    seeds: tuple[int, ...],
+    steps: int,
+    mask_token: int = LONG,
 ) -> Question:
-    """The question that a clip, a mask and the decoder's settings make."""
-    return Question(clip.id, to_link(mask), seeds, steps)
+    """The question that a clip, a mask and the settings make."""
+    return Question(clip.id, to_link(mask), seeds, steps, mask_token)
 
 
 def asked_mask(question: Question) -> Bool[np.ndarray, "t h w"]:

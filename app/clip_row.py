@@ -7,7 +7,9 @@ import secrets
 import streamlit as st
 
 from app import components
-from app.session import MODEL, State, config
+from app.model_menu import model_menu
+from app.models import DEMO
+from app.session import State
 from app.sources import (
     DEFAULT_FPS,
     UPLOAD_LIMIT,
@@ -26,7 +28,6 @@ PICKER = "picker"
 UPLOADER = "uploader"
 WORLD_HELP = "A clip drawn by the demo world: objects over panoramas. Click again for another."
 UPLOAD_HELP = f"Your own clip: {', '.join(UPLOAD_TYPES)}, up to {UPLOAD_LIMIT} MB. It is not kept."
-MODEL_HELP = "The model that predicts: its size, and what one token covers."
 TIMING_HELP = "Which stretch of the file becomes the clip."
 FPS_HELP = (
     f"Frames per second of the clip. V-JEPA was trained on every fourth frame: {DEFAULT_FPS:g}. "
@@ -42,7 +43,7 @@ def choose(state: State) -> Clip:
         components.picker(tiles(state, clip), key=PICKER)
         upload_menu(state)
         timing_menu(state)
-        model_menu()
+        model_menu(state)
     return clip
 
 
@@ -60,28 +61,28 @@ def take_pick(state: State) -> None:
 def load(state: State) -> Clip:
     """The chosen clip; where it cannot be read, a notice and the clip before it."""
     try:
-        clip = load_clip(state.source, config(), state.upload)
+        clip = load_clip(state.source, state.model, state.upload)
     except InputError as error:
         state.notice = str(error)
         if state.source.kind == "upload":
             state.upload = None
         state.source = state.last_good
-        return load_clip(state.source, config(), state.upload)
+        return load_clip(state.source, state.model, state.upload)
     state.last_good = state.source
     return clip
 
 
 def tiles(state: State, clip: Clip) -> list[components.Tile]:
-    """One tile per clip to choose from."""
+    """One tile per clip to choose from; the bundled ones look the same for every model."""
     found = []
     for name in bundled_clips():
         source = Source("bundled", name)
         chosen = state.source.kind == "bundled" and state.source.name == name
-        found.append(components.Tile(name, title(name), load_clip(source, config()), chosen))
+        found.append(components.Tile(name, title(name), load_clip(source, DEMO), chosen))
     world = state.source.kind == "world"
     found.append(components.Tile("world", "world", clip if world else None, world, WORLD_HELP))
     if state.upload:
-        upload = load_clip(state.upload.source, config(), state.upload)
+        upload = load_clip(state.upload.source, state.model, state.upload)
         chosen = state.source.kind == "upload"
         found.append(components.Tile("upload", upload.title, upload, chosen))
     return found
@@ -106,25 +107,6 @@ def take_upload(state: State) -> None:
     if file is not None:
         state.upload = Upload(file.name, file.getvalue())
         state.choose(state.upload.source)
-
-
-def model_menu() -> None:
-    """A popover with the model's shape."""
-    shape = config()
-    t, h, w = shape.grid
-    with st.popover("Model", icon=":material/neurology:", help=MODEL_HELP):
-        st.markdown(
-            f"""
-**V-JEPA, {MODEL}**: small, and trained on drawn clips only. On real ones it knows colours and
-coarse motion.
-
-- clip: {shape.num_frames} frames of {shape.image_size} x {shape.image_size} pixels
-- token: {shape.tubelet_size} frames x {shape.patch_size} x {shape.patch_size} pixels
-- grid: {t} x {h} x {w} (time, height, width) = {shape.num_tokens} tokens
-- encoder: {shape.depth} layers, {shape.embed_dim} wide
-- predictor: {shape.predictor_depth} layers, {shape.predictor_embed_dim} wide
-"""
-        )
 
 
 def timing_menu(state: State) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float, Int
 
-from app import session
+from app import layers
+from app.models import Model
+from app.rooms import ask
 from app.sources import Clip, Source, bundled_clips, load_clip
 
 if TYPE_CHECKING:
@@ -46,26 +48,14 @@ class Look:
         return self.predicted or self.colour == "error"
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
-def layers_of(clip_id: str, _clip: Clip) -> Float[np.ndarray, "L N D"]:
-    """Features of a clip after every layer, layer-normed as the targets are."""
-
-    def work(explorer) -> np.ndarray:
-        from vjepa.model import normalize_features
-
-        return normalize_features(explorer.layers).cpu().numpy()
-
-    return session.ask(_clip, work)
-
-
 def features_of(clip: Clip, layer: int) -> Float[np.ndarray, "N D"]:
-    """Features of a clip after one layer, counted from 0."""
-    return layers_of(clip.id, clip)[layer]
+    """Features of a clip after one layer, counted from 0, layer-normed as the targets are."""
+    return layers.normed(layers.layers_of(clip)[layer])
 
 
 def components_of(clip: Clip, layer: int, joint: bool) -> Components:
     """Principal components of the clip's own tokens, or of those of all bundled clips."""
-    return _joint_components(layer) if joint else _own_components(clip.id, layer, clip)
+    return _joint_components(layer, clip.model) if joint else _own_components(clip.id, layer, clip)
 
 
 @st.cache_resource(show_spinner=False, max_entries=256)
@@ -75,11 +65,11 @@ def _own_components(clip_id: str, layer: int, _clip: Clip) -> Components:
     return pca.fit(features_of(_clip, layer), COMPONENTS)
 
 
-@st.cache_resource(show_spinner=False)
-def _joint_components(layer: int) -> Components:
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _joint_components(layer: int, model: Model) -> Components:
     from vjepa.analysis import pca
 
-    clips = [load_clip(Source("bundled", name), session.config()) for name in bundled_clips()]
+    clips = [load_clip(Source("bundled", name), model) for name in bundled_clips()]
     tokens = [features_of(clip, layer) for clip in clips]
     return pca.fit(np.concatenate(tokens), COMPONENTS)
 
@@ -113,7 +103,7 @@ def predictions_of(
     """
 
     def work(explorer) -> tuple[np.ndarray, np.ndarray]:
-        seen = explorer.features(_mask)
+        seen = explorer.features(_mask, mask_type=_clip.model.mask_token)
         return seen.target_idx.cpu().numpy(), seen.predictions.cpu().numpy()
 
-    return session.ask(_clip, work)
+    return ask(_clip, work)

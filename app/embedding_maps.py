@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from app import embedding_data as data
-from app import session
 from app.components import View
 from app.error_maps import masked_errors
 from app.mask_bits import to_link
@@ -47,7 +46,7 @@ def component_colours(clip: Clip, look: data.Look) -> View:
     found = data.components_of(clip, look.layer, look.joint)
     colours = found.colours(data.features_of(clip, look.layer))
     tip = "PC 1 is red, PC 2 green, PC 3 blue: what has one colour has like features."
-    colours = colours.reshape(*session.config().grid, 3)
+    colours = colours.reshape(*clip.model.config.grid, 3)
     return View("colours", "PC 1, 2, 3 as RGB", tip, colours=colours)
 
 
@@ -56,11 +55,13 @@ def cluster_colours(clip: Clip, look: data.Look) -> View:
     labels = data.clusters_of(clip.id, look.layer, int(look.colour.split()[0]), clip)
     palette = np.array([list(bytes.fromhex(colour)) for colour in PALETTE], np.uint8)
     tip = "Groups of like features, found by k-means; which colour is which means nothing."
-    colours = palette[labels].reshape(*session.config().grid, 3)
+    colours = palette[labels].reshape(*clip.model.config.grid, 3)
     return View("colours", look.colour, tip, colours=colours)
 
 
-def component_views(found: Components, features: Float[np.ndarray, "N D"]) -> list[View]:
+def component_views(
+    found: Components, features: Float[np.ndarray, "N D"], grid: tuple[int, int, int]
+) -> list[View]:
     """One map a principal component, in a scale that the colour-blind can read."""
     scores = found.scores(features)
     return [
@@ -69,7 +70,7 @@ def component_views(found: Components, features: Float[np.ndarray, "N D"]) -> li
             f"PC {i + 1} · {share:.0%}",
             f"Where tokens lie along principal component {i + 1}, which holds {share:.0%} of the "
             "variance. Of its two directions the one with the longer tail is bright.",
-            scores[:, i].reshape(session.config().grid),
+            scores[:, i].reshape(grid),
             float(found.low[i]),
             float(found.high[i]),
         )

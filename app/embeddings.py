@@ -10,13 +10,15 @@ import streamlit as st
 from jaxtyping import Float
 
 from app import embedding_data as data
-from app import embedding_export, session
+from app import embedding_export, layers
 from app import embedding_maps as maps
 from app.components import View
 from app.mask_bits import to_link
+from app.models import Model
 from app.session import State
 from app.sources import Clip
 from app.workbench import views, workbench
+from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,9 +111,9 @@ def draw(state: State, clip: Clip) -> None:
     with st.container(key="settings"):
         left, right = st.columns(2, gap="medium")
     with left:
-        layer, joint = map_settings()
+        layer, joint = map_settings(clip.model)
     with right:
-        look = data.Look(layer, joint, *point_settings(layer == session.config().depth - 1))
+        look = data.Look(layer, joint, *point_settings(clip.model, layer))
         predicted, colours = masked(state, clip, look)
     with left:
         maps_column(state, clip, look, colours)
@@ -132,17 +134,15 @@ def masked(state: State, clip: Clip, look: data.Look) -> tuple[Predicted | None,
 # ---- settings
 
 
-def map_settings() -> tuple[int, bool]:
+def map_settings(model: Model) -> tuple[int, bool]:
     """Layer, and whether the components are those of all clips."""
-    layers = range(1, session.config().depth + 1)
-    with setting("layer", LAYER_HELP):
-        layer = choice("layer", layers, layers[-1])
+    layer = layers.choice(setting("layer", LAYER_HELP), model.config.depth, "embeddings_layer")
     with setting("fit", FIT_HELP):
         fit = choice("fit", ("this clip", "all clips"), "this clip")
     return layer - 1, fit == "all clips"
 
 
-def point_settings(is_last: bool) -> tuple[str, int, str, bool]:
+def point_settings(model: Model, layer: int) -> tuple[str, int, str, bool]:
     """Projection, axes, colour, and whether predictions are drawn."""
     with setting("points", METHOD_HELP):
         method = choice("points", ("PCA", *data.MAPS), "PCA")
@@ -151,11 +151,16 @@ def point_settings(is_last: bool) -> tuple[str, int, str, bool]:
         colour = st.selectbox(
             "colour", maps.COLOURS, key="embeddings_colour", label_visibility="collapsed", width=128
         )
-        fits = is_last and method == "PCA"
+        fits = method == "PCA" and predicts(model.config, layer)
         predicted = st.toggle(
             "predictions", key="embeddings_predictions", disabled=not fits, help=PREDICTED_HELP
         )
     return method, int(dims[0]), colour, predicted and fits
+
+
+def predicts(config: ModelConfig, layer: int) -> bool:
+    """Whether predictions are in the space of this layer."""
+    return layer == config.depth - 1 and config.output_dim == config.embed_dim
 
 
 def setting(label: str, tip: str) -> DeltaGenerator:
@@ -181,7 +186,7 @@ def maps_column(state: State, clip: Clip, look: data.Look, colours: View) -> Non
     """The maps, what their components leave out, and ways to take all this along."""
     found = data.components_of(clip, look.layer, look.joint)
     features = data.features_of(clip, look.layer)
-    shown = [colours, *maps.component_views(found, features)]
+    shown = [colours, *maps.component_views(found, features, state.mask.shape)]
     views(state, clip, shown)
     with st.container(horizontal=True, vertical_alignment="center"):
         held = f"PC 1-{len(shown) - 1} hold **{found.explained.sum():.0%}** of the variance"

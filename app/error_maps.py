@@ -8,7 +8,8 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float
 
-from app import components, session
+from app import components
+from app.rooms import ask
 from app.sources import Clip
 
 
@@ -40,7 +41,7 @@ def future_errors(clip_id: str, _clip: Clip) -> Errors:
         found = surprise(explorer.model, normalize(explorer.frames)[None])[0]
         return errors(explorer, found.cpu().numpy())
 
-    return session.ask(_clip, work)
+    return ask(_clip, work)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
@@ -54,13 +55,13 @@ def masked_errors(
     """
 
     def work(explorer) -> Errors:
-        seen = explorer.features(_mask)
+        seen = explorer.features(_mask, mask_type=_clip.model.mask_token)
         missed = (seen.predictions - explorer.targets[seen.target_idx]).abs().mean(-1)
         found = np.full(_mask.shape, np.nan, np.float32)
         found[_mask] = missed.cpu().numpy()
         return errors(explorer, found)
 
-    return session.ask(_clip, work)
+    return ask(_clip, work)
 
 
 def errors(explorer, values: Float[np.ndarray, "t h w"]) -> Errors:

@@ -7,32 +7,34 @@ import io
 import numpy as np
 import streamlit as st
 
-from app.answers import Answer, pasted
+from app.answers import Prediction, pasted
 from app.sources import Clip
 
-HELP = "Save a decoded sample as a video or GIF, or the mask as a NumPy file."
-CEILING = "ceiling"
+HELP = "Save a panel as a video or GIF, or the mask as a NumPy file."
 
 
-def menu(clip: Clip, answer: Answer | None) -> None:
-    """A popover with downloads; nothing is encoded before a click."""
+def menu(clip: Clip, answer: Prediction | None, sheets: dict[str, bytes]) -> None:
+    """A popover with downloads; nothing is encoded before a click.
+
+    Args:
+        clip: what was asked about.
+        answer: what was answered, if anything.
+        sheets: the answer's pictures of hidden pixels, by name.
+    """
     with st.popover("Export", icon=":material/download:", help=HELP, disabled=answer is None):
         if answer is None:
             return
-        names = [*(f"sample {i + 1}" for i in range(len(answer.samples))), CEILING]
-        which = st.segmented_control(
-            "Which", names, default=names[0], required=True, label_visibility="collapsed"
-        )
+        if sheets:
+            which = st.segmented_control(
+                "Which",
+                list(sheets),
+                default=next(iter(sheets)),
+                required=True,
+                label_visibility="collapsed",
+            )
         with st.container(horizontal=True):
-            for suffix, mime in (("mp4", "video/mp4"), ("gif", "image/gif")):
-                st.download_button(
-                    suffix,
-                    data=lambda suffix=suffix: movie(clip, answer, names.index(which), suffix),
-                    file_name=f"{clip.id}-{which.replace(' ', '-')}.{suffix}",
-                    mime=mime,
-                    on_click="ignore",
-                    key=f"save_{suffix}",
-                )
+            if sheets:
+                movie_buttons(clip, answer, which, sheets[which])
             st.download_button(
                 "mask",
                 data=lambda: mask_file(answer),
@@ -43,16 +45,28 @@ def menu(clip: Clip, answer: Answer | None) -> None:
             )
 
 
-def movie(clip: Clip, answer: Answer, index: int, suffix: str) -> bytes:
-    """One panel as an H.264 mp4 or a GIF; the panel after the last sample is the ceiling."""
+def movie_buttons(clip: Clip, answer: Prediction, name: str, sheet: bytes) -> None:
+    """One panel as a video, and as a GIF."""
+    for suffix, mime in (("mp4", "video/mp4"), ("gif", "image/gif")):
+        st.download_button(
+            suffix,
+            data=lambda suffix=suffix: movie(clip, answer, sheet, suffix),
+            file_name=f"{clip.id}-{name.replace(' ', '-')}.{suffix}",
+            mime=mime,
+            on_click="ignore",
+            key=f"save_{suffix}",
+        )
+
+
+def movie(clip: Clip, answer: Prediction, sheet: bytes, suffix: str) -> bytes:
+    """One panel as an H.264 mp4 or a GIF."""
     from decoder import media
 
     encode = {"mp4": media.mp4_bytes, "gif": media.gif_bytes}[suffix]
-    frames = pasted((*answer.samples, answer.ceiling)[index], answer.mask, clip)
-    return encode(frames, clip.fps)
+    return encode(pasted(sheet, answer.mask, clip), clip.fps)
 
 
-def mask_file(answer: Answer) -> bytes:
+def mask_file(answer: Prediction) -> bytes:
     """The mask and the error of each token as .npz."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, mask=answer.mask, error=answer.error)

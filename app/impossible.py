@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from app import session
 from app.error_maps import future_errors
+from app.models import DEMO, Model
+from app.rooms import model_room
 from app.sources import WORLD_SEEDS, Clip
+from vjepa.errors import InputError
 
 SCORES = Path(__file__).resolve().parents[1] / "assets" / "demo" / "surprise.json"
 BARE = {"displayModeBar": False}
@@ -69,6 +72,8 @@ SCORE_HELP = (
     "pixels* asks only how much neighbouring frames differ. Bars: 95 % intervals. Dotted: chance."
 )
 
+OTHERS_SCORES = "How often the impossible surprises this model more, in many scenes:"
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -84,13 +89,16 @@ class Scene:
 
 
 @st.fragment
-def section() -> None:
+def section(model: Model) -> None:
     """A scene to look at, and the committed scores."""
     st.subheader("Possible and impossible", help=HEADING_HELP, divider="grey")
-    if session.model_room().ready:
+    if model_room(model).ready:
         kind, hidden, seed = settings()
-        show(draw_scene(kind, hidden, seed), KINDS[kind])
-    scores()
+        try:
+            show(draw_scene(kind, hidden, seed, model), KINDS[kind])
+        except InputError as error:
+            st.warning(str(error), icon=":material/error:")
+    scores(model)
 
 
 def settings() -> tuple[str, bool, int]:
@@ -116,20 +124,20 @@ def another() -> None:
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def draw_scene(kind: str, hidden: bool, seed: int) -> Scene:
+def draw_scene(kind: str, hidden: bool, seed: int, model: Model = DEMO) -> Scene:
     """A scene of held-out objects and backdrops."""
     import torch
 
     from vjepa.data.violations import POSTS_FROM, draw_pairs
     from vjepa.data.world import World
 
-    config = session.config()
+    config = model.config
     world = World(POSTS_FROM, config.image_size, config.num_frames, split="test")
     drawn = draw_pairs(world, kind, hidden, 1, torch.Generator().manual_seed(seed))
-    name = f"{kind}-{'hidden' if hidden else 'plain'}-{seed}"
+    name = f"{kind}-{'hidden' if hidden else 'plain'}-{seed}" + (model.id and f"~{model.id}")
     clips = [
         [
-            Clip(f"{name}-{title}-{index}", title, frames.numpy())
+            Clip(f"{name}-{title}-{index}", title, frames.numpy(), model=model)
             for index, frames in enumerate(getattr(drawn, title)[0])
         ]
         for title in ("possible", "impossible")
@@ -207,8 +215,13 @@ def verdict(found: Float[np.ndarray, "2 2 t"]) -> str:
     )
 
 
-def scores() -> None:
-    """The committed scores over many scenes."""
+def scores(model: Model) -> None:
+    """The committed scores over many scenes, which are the demo model's."""
+    if model != DEMO:
+        st.caption(OTHERS_SCORES)
+        command = f"python -m vjepa surprise --model {shlex.quote(model.source.name)}"
+        st.code(command, language="bash", wrap_lines=True)
+        return
     table = committed()
     if table is None:
         st.info("There are no scores yet: make them with python benchmarks/surprise_pairs.py.")

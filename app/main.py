@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import embeddings, mask_and_decode, probes, similarity, surprise, window
+from app import embeddings, evaluation, mask_and_decode, probes, similarity, surprise, window
 
 PAGES = (
     ("Mask and decode", ":material/brush:", mask_and_decode.page),
@@ -10,6 +10,7 @@ PAGES = (
     ("Similarity", ":material/target:", similarity.page),
     ("Surprise", ":material/bolt:", surprise.page),
     ("Probes", ":material/category:", probes.page),
+    ("Evaluation", ":material/monitoring:", evaluation.page),
 )
 
 window.dress()

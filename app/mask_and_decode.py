@@ -2,73 +2,196 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from app import answers, components, export
-from app.answers import Answer
-from app.session import STEPS, State, answer_for, at_hand, model_room
+from app import bank, components, export, panels, previews
+from app.answers import Prediction, Question
+from app.models import Model
+from app.previews import Nearest, Preview
+from app.rooms import model_room
+from app.session import SEEDS, STEPS, State, answer_for, at_hand
 from app.sources import Clip
-from app.workbench import query, workbench
+from app.workbench import query, visitor, workbench
 from vjepa.errors import InputError
 
-LOADING = ":material/hourglass: The model is loading: your mask is decoded as soon as it is here."
+LOADING = ":material/hourglass: The model is loading: your mask is answered as soon as it is here."
+VIEWS = ("diffusion", "neighbours")
 
 NUMBERS_HELP = (
     "**Hidden**: share of tokens behind the mask. **Error**: mean L1 distance of predicted and "
     "true features over them; *typical* is that of held-out clips, mean ± standard deviation. "
-    "**Time**: from mask to pixels, on the server."
+    "**Time**: from mask to answer, on the server."
 )
 STEPS_HELP = (
     "Denoising steps of the decoder: from noise to pixels in this many. One step gives the blurred "
     "average of what is likely; more give sharper samples and take longer."
 )
 SEEDS_HELP = "Start from other noise: four other samples of what may be behind the mask."
+VIEW_HELP = (
+    "How predicted features become pixels. **diffusion**: the trained decoder draws them. "
+    "**neighbours**: pieces of other clips whose true features are closest stand in."
+)
+TOKEN_HELP = (
+    "The learned token that stands for what is hidden. V-JEPA has one for each kind of mask it was "
+    "trained with; one that looks untrained, still zero, tells the predictor nothing."
+)
+DETAILS_HELP = "How the predictor is asked: its mask token."
+ENCODING = ":material/hourglass: Neighbours are shown once their clips are encoded: see below."
+NO_DECODER = (
+    "There is no decoder for this model yet: nearest neighbours stand in. This trains one; open "
+    "the model again afterwards."
+)
 
 
 def page() -> None:
     """The page; its first answer ships with the app and needs no model."""
     workbench(results, needs_model=False)
+    state = visitor()
+    if looks_for_neighbours(state) and model_room(state.model).ready:
+        bank.await_ready(state.model)
 
 
 def results(state: State, clip: Clip) -> None:
     """The panels, the line of numbers and the settings; waits for the model where it must."""
-    question = answers.ask(clip, state.mask, state.seeds, state.steps)
-    waiting = not at_hand(question)
-    if waiting:
-        model_room().open()
-    answer, sentence = (None, LOADING) if waiting else answered(question, clip)
-    components.panels(clip, state.mask, answer, waiting=waiting, query=query(state))
-    with st.container(key="numbers"):
-        st.markdown(answer.summary() if answer else sentence, help=NUMBERS_HELP)
-    settings_row(state, clip, answer)
+    (undecoded if looks_for_neighbours(state) else decoded)(state, clip)
 
 
-def answered(question: answers.Question, clip: Clip) -> tuple[Answer | None, str]:
+def looks_for_neighbours(state: State) -> bool:
+    """Whether nearest neighbours are shown, by choice or for want of a decoder."""
+    return state.neighbours or not state.model.decodes
+
+
+def decoded(state: State, clip: Clip) -> None:
+    """What the diffusion decoder draws."""
+    question = state.question(clip)
+    waiting = not at_hand(question, clip.model)
+    answer, sentence = answered(answer_for, question, clip, waiting)
+    shown = panels.decoded(answer, SEEDS)
+    components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
+    numbers(answer, sentence)
+    with settings_row():
+        view_choice(state)
+        diffusion_settings(state)
+        details(state)
+        export.menu(clip, answer, answer.sheets if answer else {})
+
+
+def undecoded(state: State, clip: Clip) -> None:
+    """What is seen without a decoder."""
+    question = state.question(clip).undecoded()
+    waiting = not model_room(clip.model).ready
+    preview, sentence = answered(previews.preview_for, question, clip, waiting)
+    nearest, reason = None, ENCODING if preview else ""
+    if preview and bank.of(clip.model).done():
+        nearest, reason = answered(previews.nearest_for, question, clip, waiting=False)
+    shown = panels.undecoded(preview, nearest)
+    components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
+    numbers(preview, sentence)
+    if reason:
+        st.markdown(reason)
+    with settings_row():
+        view_choice(state)
+        details(state)
+        export.menu(clip, preview, nearest.sheets if nearest else {})
+    training_note(clip.model)
+
+
+def answered(
+    asked: Callable[[Question, Clip], Prediction | Nearest | Preview],
+    question: Question,
+    clip: Clip,
+    waiting: bool,
+) -> tuple[Prediction | Nearest | None, str]:
     """The answer, or the sentence that says why there is none."""
+    if waiting:
+        model_room(clip.model).open()
+        return None, LOADING
     try:
-        return answer_for(question, clip), ""
+        return asked(question, clip), ""
     except InputError as error:
         return None, f":material/error: {error}"
 
 
-def settings_row(state: State, clip: Clip, answer: Answer | None) -> None:
-    """How the decoder draws, and ways to take the result along."""
-    with st.container(horizontal=True, vertical_alignment="center", key="settings"):
-        st.markdown("steps", help=STEPS_HELP, width="content")
-        st.segmented_control(
-            "steps",
-            STEPS,
-            key="steps",
-            default=state.steps,
-            required=True,
-            on_change=lambda: setattr(state, "steps", st.session_state.steps),
-            label_visibility="collapsed",
+def numbers(answer: Prediction | None, sentence: str) -> None:
+    """The line of numbers, or why there are none."""
+    with st.container(key="numbers"):
+        st.markdown(answer.summary() if answer else sentence, help=NUMBERS_HELP)
+
+
+# ---- settings
+
+
+def settings_row():
+    """Where the settings stand."""
+    return st.container(horizontal=True, vertical_alignment="center", key="settings")
+
+
+def view_choice(state: State) -> None:
+    """Diffusion or neighbours, for a model that has a decoder."""
+    if not state.model.decodes:
+        return
+    wanted = st.segmented_control(
+        "pixels by",
+        VIEWS,
+        default=VIEWS[state.neighbours],
+        required=True,
+        key="view",
+        help=VIEW_HELP,
+        label_visibility="collapsed",
+    )
+    if (wanted == VIEWS[1]) != state.neighbours:
+        state.neighbours = not state.neighbours
+        st.rerun()  # the whole page: it may have to wait for the bank
+
+
+def diffusion_settings(state: State) -> None:
+    """How the decoder draws."""
+    st.markdown("steps", help=STEPS_HELP, width="content")
+    st.segmented_control(
+        "steps",
+        STEPS,
+        key="steps",
+        default=state.steps,
+        required=True,
+        on_change=lambda: setattr(state, "steps", st.session_state.steps),
+        label_visibility="collapsed",
+    )
+    st.button(
+        "New seeds",
+        icon=":material/casino:",
+        on_click=state.reroll,
+        help=SEEDS_HELP,
+        key="reroll",
+    )
+
+
+def details(state: State) -> None:
+    """Which mask token the predictor is given."""
+    model = state.model
+    with st.popover("", icon=":material/tune:", help=DETAILS_HELP):
+        st.selectbox(
+            "mask token",
+            range(model.config.num_mask_tokens),
+            index=state.asked_token,
+            format_func=model.token_title,
+            key=f"mask_token_{model.id}",
+            on_change=take_token,
+            args=(state,),
+            help=TOKEN_HELP,
         )
-        st.button(
-            "New seeds",
-            icon=":material/casino:",
-            on_click=state.reroll,
-            help=SEEDS_HELP,
-            key="reroll",
-        )
-        export.menu(clip, answer)
+    if state.asked_token in model.untrained:
+        st.markdown(":material/warning: this mask token looks untrained", help=TOKEN_HELP)
+
+
+def take_token(state: State) -> None:
+    """Asks with another mask token from now on."""
+    state.mask_token = st.session_state[f"mask_token_{state.model.id}"]
+
+
+def training_note(model: Model) -> None:
+    """How to get a decoder."""
+    if not model.decodes:
+        st.caption(NO_DECODER)
+        st.code(model.train_command, language="bash", wrap_lines=True)

@@ -56,6 +56,14 @@ def from_link(word: str, grid: Grid) -> Mask:
         raise InputError("The mask in this link is damaged: ask for the link again.") from error
 
 
+def resized(mask: Mask, grid: Grid) -> Mask:
+    """The mask on another grid: every token takes over from the one in its place."""
+    for axis, size in enumerate(grid):
+        places = (np.arange(size) + 0.5) * mask.shape[axis] / size
+        mask = mask.take(places.astype(int), axis=axis)
+    return mask
+
+
 def _packed(mask: Mask) -> bytes:
     return np.packbits(mask.ravel(), bitorder="little").tobytes()
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from app import models
 from app.mask_bits import from_link, to_link
+from app.models import ModelSource
 from app.session import SEEDS, STEPS, State
 from app.sources import Source
 from vjepa.errors import InputError
@@ -16,8 +18,13 @@ KINDS = ("bundled", "world", "upload")
 
 def to_query(state: State) -> dict[str, str]:
     """What a link has to say; settings at their default are left out."""
-    source = state.source
-    query = {"clip": f"{source.kind}-{source.name}", "mask": to_link(state.mask)}
+    source, model = state.source, state.model.source
+    query = {}
+    if model.name != models.default().name:
+        query["model"] = model.name
+    if model.num_frames:
+        query["frames"] = str(model.num_frames)
+    query |= {"clip": f"{source.kind}-{source.name}", "mask": to_link(state.mask)}
     if source.start:
         query["start"] = f"{source.start:g}"
     if source.fps:
@@ -25,19 +32,28 @@ def to_query(state: State) -> dict[str, str]:
     if state.seeds[0]:
         query["seed"] = str(state.seeds[0])
     query["steps"] = str(state.steps)
+    if state.mask_token is not None:
+        query["token"] = str(state.mask_token)
     if state.selection:
         query["select"] = to_link(_chosen(state))
     return query
 
 
 def read_query(query: Mapping[str, str], state: State) -> None:
-    """Sets the state that a link describes.
+    """Sets the state that a link describes; what belongs to a model's grid waits for that model.
 
     Raises:
-        InputError: a part of the link means nothing; the parts before it are taken.
+        InputError: a part of the link means nothing, or asks for a model that this server does not
+            open; the parts before it are taken.
     """
     if "clip" in query:
         state.source = _source(query)
+    model = _model(query)
+    if model != state.model.source:
+        models.check(model)
+        state.open(model)
+        state.link = dict(query)
+        return
     if "mask" in query:
         state.send_mask(from_link(query["mask"], state.mask.shape))
     if "seed" in query:
@@ -45,8 +61,22 @@ def read_query(query: Mapping[str, str], state: State) -> None:
         state.seeds = tuple(range(first, first + SEEDS))
     if "steps" in query:
         state.steps = _steps(query)
+    if "token" in query:
+        state.mask_token = _token(query, state)
     if "select" in query:
         state.select(np.flatnonzero(from_link(query["select"], state.mask.shape)).tolist())
+
+
+def _model(query: Mapping[str, str]) -> ModelSource:
+    frames = _number(query, "frames", int) if "frames" in query else None
+    return ModelSource(query.get("model") or models.default().name, frames)
+
+
+def _token(query: Mapping[str, str], state: State) -> int:
+    token, count = _number(query, "token", int), state.model.config.num_mask_tokens
+    if token >= count:
+        raise InputError(f"The model has {count} mask tokens, no number {token}: choose one there.")
+    return token
 
 
 def _chosen(state: State) -> np.ndarray:

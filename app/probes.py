@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float
 
-from app import components, session
+from app import components
 from app.mask_bits import to_link
+from app.models import DEMO, Model
+from app.rooms import ask
 from app.session import ASSETS, State
 from app.sources import Clip
 from app.workbench import views, workbench
@@ -70,6 +73,9 @@ def page() -> None:
 
 def draw(state: State, clip: Clip) -> None:
     """The probe's answer for the whole clip, for what is visible, and with the predictions."""
+    if clip.model != DEMO:
+        other_model(clip.model)
+        return
     task = st.segmented_control(
         "Probe", TASKS, default=TASKS[0], required=True, key="probe_task", help=TASK_HELP
     )
@@ -78,6 +84,14 @@ def draw(state: State, clip: Clip) -> None:
     st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE)
     st.markdown(verdict(readings, classes))
     views(state, clip, [gaze(name, reading) for name, reading in readings.items()])
+
+
+def other_model(model: Model) -> None:
+    """No probes ship for a model that does not ship: how to train one."""
+    st.info("No probes were trained on this model yet: this trains them, and says what they read.")
+    name = shlex.quote(model.source.name)
+    command = f"python -m vjepa probe --model {name} --task motion --probe attentive"
+    st.code(command, language="bash", wrap_lines=True)
 
 
 @st.cache_resource(show_spinner=False)
@@ -112,7 +126,7 @@ def read(
             ),
         }
 
-    return session.ask(_clip, work)
+    return ask(_clip, work)
 
 
 def reading(probe, tokens, idx, grid) -> Reading:
@@ -164,7 +178,7 @@ def bars(readings: dict[str, Reading], classes: tuple[str, ...]):
 @st.fragment
 def evaluation() -> None:
     """The committed tables: three models, the same probes, and the paper's own numbers."""
-    st.subheader("On held-out clips", help=EVALUATION_HELP, divider="grey")
+    st.subheader("The demo model on held-out clips", help=EVALUATION_HELP, divider="grey")
     table = committed("demo/probes.json")
     if table is None:
         st.info("There is no table yet: make it with python benchmarks/probe_table.py.")

@@ -1,13 +1,10 @@
-"""What outlives a rerun: the visitor's state, and the one model that all visitors share."""
+"""What outlives a rerun: the visitor's state, and the answers that all visitors share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
-from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -15,30 +12,35 @@ from jaxtyping import Bool
 
 from app import answers
 from app.answers import Answer, Question
+from app.mask_bits import resized
+from app.models import DEMO, Model, ModelSource
+from app.rooms import ask, model_room
 from app.sources import Clip, Source, Upload
-from vjepa.config import ModelConfig, preset
 
-MODEL = "demo"
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 FIRST_VIEW = ASSETS / "first_view"
 SEEDS = 4
 STEPS = (1, 4, 8, 16, 32)
 DEFAULT_STEPS = 4
 
-Result = TypeVar("Result")
-
 
 @dataclass
 class State:
-    """One visitor's choices: the same clip and the same mask on every page.
+    """One visitor's choices: the same model, clip and mask on every page.
 
     Attributes:
         source: the chosen clip.
         mask: what is hidden now (t, h, w).
         sent_mask: the mask that the browser was last told to show; from there on it paints itself.
+        model: who predicts.
+        opening: the model that is to take its place as soon as it is loaded.
+        opened: addresses that this visitor typed, to go back to.
+        link: the rest of a link that waits for its model.
         rev: counts the masks sent; a stroke that names an older one is out of date.
         seeds: one decoded sample each.
         steps: denoising steps.
+        mask_token: of the predictor, where the visitor asked for another than the model's own.
+        neighbours: whether nearest neighbours are shown though there is a decoder.
         upload: the visitor's file.
         draws: how many random masks were asked for.
         last_good: the last clip that could be read.
@@ -51,9 +53,15 @@ class State:
     source: Source
     mask: Bool[np.ndarray, "t h w"]
     sent_mask: Bool[np.ndarray, "t h w"]
+    model: Model = DEMO
+    opening: ModelSource | None = None
+    opened: list[ModelSource] = field(default_factory=list)
+    link: Mapping[str, str] = field(default_factory=dict)
     rev: int = 0
     seeds: tuple[int, ...] = tuple(range(SEEDS))
     steps: int = DEFAULT_STEPS
+    mask_token: int | None = None
+    neighbours: bool = False
     upload: Upload | None = None
     draws: int = 0
     last_good: Source = field(default_factory=Source)
@@ -66,6 +74,21 @@ class State:
         """Another clip, and a clean slate."""
         self.source = source
         self.notice = ""
+
+    def open(self, source: ModelSource) -> None:
+        """Another model, as soon as it is loaded; until then the page stays as it is."""
+        self.opening = None if source == self.model.source else source
+        self.notice = ""
+
+    def adopt(self, model: Model) -> None:
+        """The model that was opened: the mask stays, on its grid."""
+        model_room(self.model).leave()
+        self.model, self.opening, self.mask_token = model, None, None
+        if model.source not in self.opened:
+            self.opened.append(model.source)
+        self.selection = frozenset()
+        if self.mask.shape != model.config.grid:
+            self.send_mask(resized(self.mask, model.config.grid))
 
     def send_mask(self, mask: Bool[np.ndarray, "t h w"]) -> None:
         """Replaces the mask in the browser."""
@@ -80,10 +103,14 @@ class State:
         """Other noise, other samples."""
         self.seeds = tuple(seed + len(self.seeds) for seed in self.seeds)
 
+    def question(self, clip: Clip) -> Question:
+        """What "Mask and decode" asks about a clip."""
+        return answers.ask(clip, self.mask, self.seeds, self.steps, self.asked_token)
 
-def config() -> ModelConfig:
-    """The demo model's shape; known before the model is loaded."""
-    return preset(MODEL)
+    @property
+    def asked_token(self) -> int:
+        """The mask token that stands for what is hidden."""
+        return self.model.mask_token if self.mask_token is None else self.mask_token
 
 
 @st.cache_resource(show_spinner=False)
@@ -100,90 +127,30 @@ def start_state() -> State:
     )
 
 
-@dataclass
-class ModelRoom:
-    """The model behind one worker thread, so that visitors take turns and nobody waits to load it.
-
-    torch is imported in that thread, after the first paint.
-    """
-
-    worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
-    lock: Lock = field(default_factory=Lock)
-    loading: Future | None = None
-    clip_id: str = ""
-
-    def open(self) -> Future:
-        """Starts loading, once, or again where it failed; the future gives the Explorer."""
-        with self.lock:
-            if self.loading is None or (self.loading.done() and self.loading.exception()):
-                self.loading = self.worker.submit(_load_explorer)
-            return self.loading
-
-    @property
-    def ready(self) -> bool:
-        """Whether an answer needs no waiting for the model."""
-        return self.loading is not None and self.loading.done()
-
-    def ask(self, clip: Clip, work: Callable[[Any], Result]) -> Result:
-        """Does work with the Explorer, in turn.
-
-        Args:
-            clip: set before the work begins.
-            work: is given the Explorer; what it returns should hold no tensor of the model's.
-
-        Raises:
-            InputError: the work's own, or there is no model to ask.
-        """
-        self.open()
-        return self.worker.submit(self._work, clip, work).result()
-
-    def _work(self, clip: Clip, work: Callable[[Any], Result]) -> Result:
-        explorer = self.loading.result()
-        if self.clip_id != clip.id:
-            explorer.set_clip(clip.frames)
-            self.clip_id = clip.id
-        return work(explorer)
-
-    def answer(self, question: Question, clip: Clip) -> Answer:
-        """What is behind a mask.
-
-        Raises:
-            InputError: a mask that cannot be predicted behind, or no model to ask.
-        """
-        mask = answers.asked_mask(question)
-        return self.ask(
-            clip,
-            lambda explorer: answers.from_result(
-                question, explorer.predict(mask, seeds=question.seeds, steps=question.steps)
-            ),
-        )
-
-
-@st.cache_resource(show_spinner=False)
-def model_room() -> ModelRoom:
-    """The one room of this server."""
-    return ModelRoom()
-
-
-def ask(clip: Clip, work: Callable[[Any], Result]) -> Result:
-    """Does work with the one model, in turn: see `ModelRoom.ask`."""
-    return model_room().ask(clip, work)
-
-
 @st.cache_resource(show_spinner=False, max_entries=128)
 def answer_for(question: Question, _clip: Clip) -> Answer:
     """The answer to a question; asked only once, and never if it shipped with the app."""
     if question == first_view().question:
         return first_view()
-    return model_room().answer(question, _clip)
+    return fresh_answer(question, _clip)
 
 
-def at_hand(question: Question) -> bool:
+def fresh_answer(question: Question, clip: Clip) -> Answer:
+    """What is behind a mask, decoded.
+
+    Raises:
+        InputError: a mask that cannot be predicted behind, or no model to ask.
+    """
+    mask = answers.asked_mask(question)
+    settings = {"seeds": question.seeds, "steps": question.steps}
+    return ask(
+        clip,
+        lambda explorer: answers.from_result(
+            question, explorer.predict(mask, mask_type=question.mask_token, **settings)
+        ),
+    )
+
+
+def at_hand(question: Question, model: Model) -> bool:
     """Whether the answer can be shown without waiting for the model to load."""
-    return model_room().ready or question == first_view().question
-
-
-def _load_explorer() -> Any:
-    from decoder import Explorer
-
-    return Explorer.load(MODEL)
+    return model_room(model).ready or question == first_view().question

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float
 
-from app import components, session
+from app import components, layers
 from app.session import State
 from app.sources import Clip
 from app.workbench import views, workbench
@@ -77,7 +77,7 @@ def page() -> None:
 
 def draw(state: State, clip: Clip) -> None:
     """The settings, the two views, and what they come to."""
-    features = layers(clip.id, clip)
+    features = layers.layers_of(clip)
     layer, centred = settings(len(features))
     truth = actor_tokens(clip)
     choice = choose(state.selection, state.mask.shape, truth)
@@ -90,22 +90,9 @@ def settings(count: int) -> tuple[int, bool]:
     """Which layer, and whether the clip's mean is taken away."""
     with st.container(horizontal=True, vertical_alignment="center", key="settings"):
         st.markdown("layer", help=LAYER_HELP, width="content")
-        layer = st.segmented_control(
-            "layer",
-            range(1, count + 1),
-            default=count,
-            required=True,
-            key="similarity_layer",
-            label_visibility="collapsed",
-        )
+        layer = layers.choice(st, count, "similarity_layer")
         centred = st.toggle("centred", value=True, key="similarity_centred", help=CENTRED_HELP)
     return layer, centred
-
-
-@st.cache_resource(show_spinner=False, max_entries=16)
-def layers(clip_id: str, _clip: Clip) -> Float[np.ndarray, "L N D"]:
-    """The clip's features after every block."""
-    return session.ask(_clip, lambda explorer: explorer.layers.cpu().numpy())
 
 
 def choose(
@@ -153,7 +140,7 @@ def actor_tokens(clip: Clip) -> Bool[np.ndarray, "t h w"] | None:
 
     from vjepa.analysis.similarity import MAJORITY, coverage
 
-    return (coverage(torch.from_numpy(clip.actor), session.config()) > MAJORITY).numpy()
+    return (coverage(torch.from_numpy(clip.actor), clip.model.config) > MAJORITY).numpy()
 
 
 def cosine_view(found: Found) -> components.View:

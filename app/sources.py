@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Bool, UInt8
 
-from vjepa.config import ModelConfig
+from app.models import DEMO, Model
 from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_frames
 from vjepa.errors import InputError
 
@@ -70,11 +70,13 @@ class Clip:
     """Frames and what to call them.
 
     Attributes:
-        id: the source's id.
+        id: the source's and the model's.
         title: for the screen.
         frames: uint8 RGB (T, H, W, 3).
         fps: at which rate to play them.
         actor: the pixels of the thing that acts, where the world drew it and so knows them.
+        model: who looks at it; the frames have its size and number.
+        bundled: name of the bundled file that it was cut from, if it was.
     """
 
     id: str
@@ -82,6 +84,8 @@ class Clip:
     frames: UInt8[np.ndarray, "t h w 3"]
     fps: float = DEFAULT_FPS
     actor: Bool[np.ndarray, "t h w"] | None = None
+    model: Model = DEMO
+    bundled: str = ""
 
     @property
     def repeats(self) -> int:
@@ -101,36 +105,41 @@ class Clip:
         return ""
 
 
-def load_clip(source: Source, config: ModelConfig, upload: Upload | None = None) -> Clip:
+def clip_id(source: Source, model: Model) -> str:
+    """One word for a clip as one model sees it."""
+    return f"{source.id}~{model.id}" if model.id else source.id
+
+
+def load_clip(source: Source, model: Model, upload: Upload | None = None) -> Clip:
     """The frames behind an address.
 
     Args:
         source: what to load.
-        config: gives the size and number of the frames.
+        model: gives the size and number of the frames.
         upload: the visitor's file, when `source` names one.
 
     Raises:
         InputError: there is no such clip, or its file cannot be read.
     """
     if source.kind == "world":
-        return _world_clip(source, config)
+        return _world_clip(source, model)
     if source.kind == "bundled":
-        return _bundled_clip(source, config)
+        return _bundled_clip(source, model)
     if upload is None or upload.source.name != source.name:
         raise InputError("This clip was uploaded in another session: upload the file again.")
-    return _uploaded_clip(source, config, upload)
+    return _uploaded_clip(source, model, upload)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _bundled_clip(source: Source, config: ModelConfig) -> Clip:
+def _bundled_clip(source: Source, model: Model) -> Clip:
     path = bundled_clips().get(source.name)
     if path is None:
         raise InputError(f"There is no bundled clip {source.name!r}: pick one from the row.")
-    return _read(path, title(source.name), source, config)
+    return _read(path, title(source.name), source, model)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _world_clip(source: Source, config: ModelConfig) -> Clip:
+def _world_clip(source: Source, model: Model) -> Clip:
     import torch
 
     from vjepa.data.world import World
@@ -139,24 +148,34 @@ def _world_clip(source: Source, config: ModelConfig) -> Clip:
         raise InputError(
             f"World clips are numbered 0 to {WORLD_SEEDS - 1}: {source.name!r} is not."
         )
+    config = model.config
     world = World(image_size=config.image_size, num_frames=config.num_frames, split="test")
     batch = world.sample(1, torch.Generator().manual_seed(int(source.name)))
     frames, actor = (part[0].cpu().numpy() for part in (batch.frames, batch.actor))
-    return Clip(source.id, f"world {source.name}", frames, actor=actor)
+    name = f"world {source.name}"
+    return Clip(clip_id(source, model), name, frames, actor=actor, model=model)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _uploaded_clip(source: Source, config: ModelConfig, _upload: Upload) -> Clip:
+def _uploaded_clip(source: Source, model: Model, _upload: Upload) -> Clip:
     """Reads through a file that lives only as long as the reading: decord wants a path."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (Path(_upload.name).name or "upload")
         path.write_bytes(_upload.data)
-        return _read(path, Path(_upload.name).stem, source, config)
+        return _read(path, Path(_upload.name).stem, source, model)
 
 
-def _read(path: Path, name: str, source: Source, config: ModelConfig) -> Clip:
+def _read(path: Path, name: str, source: Source, model: Model) -> Clip:
+    config = model.config
     frames = read_frames(path, config.image_size, config.num_frames, source.start, source.fps)
-    return Clip(source.id, name, frames, source.fps or DEFAULT_FPS)
+    return Clip(
+        clip_id(source, model),
+        name,
+        frames,
+        source.fps or DEFAULT_FPS,
+        model=model,
+        bundled=source.name if source.kind == "bundled" else "",
+    )
 
 
 def title(name: str) -> str:

@@ -9,7 +9,7 @@ from app.error_maps import future_errors, masked_errors
 from app.mask_bits import to_link
 from app.session import State
 from app.sources import Clip
-from app.workbench import views, workbench
+from app.workbench import views, visitor, workbench
 
 BARE = {"displayModeBar": False}
 CURVE_HELP = (
@@ -27,7 +27,7 @@ ERROR_TIP = "Prediction error of the tokens behind the mask that is painted on t
 def page() -> None:
     """The clip on screen, then possible and impossible ones."""
     workbench(draw)
-    impossible.section()
+    impossible.section(visitor().model)
 
 
 def draw(state: State, clip: Clip) -> None:

@@ -13,7 +13,9 @@ import streamlit as st
 
 from app import clip_row, components, permalink, presets
 from app.mask_bits import from_bits
-from app.session import State, model_room, start_state
+from app.models import DEMO
+from app.rooms import ModelRoom, all_rooms, model_room
+from app.session import State, start_state
 from app.sources import Clip
 from vjepa.errors import InputError
 
@@ -21,6 +23,7 @@ PAINTER = "painter"
 VIEWS = "views"
 
 LOADING = ":material/hourglass: The model is loading: this page fills as soon as it is here."
+WORKING = "The model is at work."
 LINK_HELP = (
     "This page with this clip, mask, selection and settings, as a link. Uploads cannot be linked."
 )
@@ -36,14 +39,23 @@ def workbench(draw: Draw, *, needs_model: bool = True) -> None:
         needs_model: whether `draw` waits until the model is loaded.
     """
     state = visitor()
+    arrive(state)
     clip = clip_row.choose(state)
+    with st.container():  # there though empty: what comes after it keeps its place in the browser
+        notes(state, clip)
+    bench(clip, draw, needs_model)
+    if not awaited(state).ready:
+        await_model()
+
+
+def notes(state: State, clip: Clip) -> None:
+    """What goes on, what was wrong, or what there is to know about the clip."""
+    if state.opening:
+        st.info(opening_note(state), icon=":material/hourglass:")
     if state.notice:
         st.warning(state.notice, icon=":material/error:")
     elif clip.note:
         st.info(clip.note, icon=":material/info:")
-    bench(clip, draw, needs_model)
-    if not model_room().ready:
-        await_model()
 
 
 def visitor() -> State:
@@ -55,6 +67,37 @@ def visitor() -> State:
         except InputError as error:
             state.notice = str(error)
     return st.session_state.visitor
+
+
+def awaited(state: State) -> ModelRoom:
+    """The room of the model that is chosen, be it there or on its way."""
+    return model_room(state.opening or state.model)
+
+
+def arrive(state: State) -> None:
+    """Puts the model that was chosen in place once it is loaded; one that is none gets a notice."""
+    room = awaited(state)
+    if not (state.opening and room.ready):
+        return
+    link, state.opening, state.link = state.link, None, {}
+    try:
+        state.adopt(room.model)
+    except InputError as error:
+        all_rooms().close(room.source)
+        state.notice = str(error)
+        return
+    try:
+        if link:
+            permalink.read_query(link, state)
+    except InputError as error:
+        state.notice = str(error)
+
+
+def opening_note(state: State) -> str:
+    """What goes on while a model is loaded."""
+    size = f", {state.opening.size}" if state.opening.size else ""
+    answering = state.model.source.title
+    return f"Opening {state.opening.title}{size}: until it is here, {answering} answers."
 
 
 @st.fragment
@@ -70,9 +113,12 @@ def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     with right:
         if sentence:
             st.warning(sentence, icon=":material/error:")
-        if needs_model and not model_room().ready:
-            model_room().open()
+        if needs_model and not model_room(state.model).ready:
+            model_room(state.model).open()
             st.markdown(LOADING)
+        elif needs_model and state.model != DEMO:  # a large one is at work for seconds
+            with st.spinner(WORKING, show_time=True):
+                guarded(draw, state, clip)
         else:
             guarded(draw, state, clip)
 
@@ -94,9 +140,9 @@ def await_model() -> None:
     """
     state = visitor()
     if state.painted:
-        model_room().open()
+        awaited(state).open()
     state.painted = True
-    if model_room().ready:
+    if awaited(state).ready:
         st.rerun()
 
 

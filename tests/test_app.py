@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import answers, mask_bits, permalink, session
+from app import answers, mask_bits, permalink, rooms, session
+from app.models import DEMO
 from app.sources import Source, Upload, load_clip
 from vjepa.errors import InputError
 
 ROOT = Path(__file__).parents[1]
-GRID = session.config().grid
+GRID = DEMO.config.grid
 
 
 @pytest.fixture(scope="module")
 def model():
     """The demo model, loaded once for all pages of this process."""
-    session.model_room().open().result()
+    rooms.model_room().open().result()
 
 
 @pytest.fixture
@@ -246,12 +247,12 @@ def test_uploads_leave_no_file_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     upload = Upload("../../notes.mp4", b"no video at all")
     with pytest.raises(InputError):
-        load_clip(upload.source, session.config(), upload)
+        load_clip(upload.source, DEMO, upload)
     assert not list(tmp_path.iterdir())
 
 
 def test_pasting_leaves_visible_pixels_alone():
-    clip = load_clip(Source(), session.config())
+    clip = load_clip(Source(), DEMO)
     first = session.first_view()
     hidden = answers.hidden_pixels(first.mask, clip.frames.shape)[..., 0]
     pasted = answers.pasted(first.samples[0], first.mask, clip)
@@ -268,11 +269,11 @@ def test_saved_answer_comes_back(tmp_path):
 
 
 def test_shape_known_before_loading_is_the_models(model):
-    assert session.config() == session.model_room().open().result().config
+    assert DEMO.config == rooms.model_room().open().result().config
 
 
 def test_shipped_answer_is_the_models(model):
     """After training another demo model: `python -m app.make_first_view`."""
     first = session.first_view()
-    fresh = session.model_room().answer(first.question, load_clip(Source(), session.config()))
+    fresh = session.fresh_answer(first.question, load_clip(Source(), DEMO))
     np.testing.assert_allclose(fresh.error, first.error, atol=0.02)

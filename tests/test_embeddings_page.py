@@ -12,21 +12,22 @@ from browser import PATIENCE, drag, serving, show
 from streamlit.testing.v1 import AppTest
 
 from app import embedding_data as data
-from app import embedding_export, embedding_maps, embeddings, mask_bits, session
+from app import embedding_export, embedding_maps, embeddings, mask_bits, rooms, session
 from app.components import View
+from app.models import DEMO
 from app.sources import Source, load_clip
 from app.token_scatter import Predicted, scatter, tokens_of
 
 PAGE = "from app import embeddings, window; window.dress(); embeddings.page()"
-GRID = session.config().grid
-LAST = session.config().depth - 1
+GRID = DEMO.config.grid
+LAST = DEMO.config.depth - 1
 LOOK = data.Look(LAST, False, "PCA", 2, "components", False)
 
 
 @pytest.fixture(scope="module")
 def model():
     """The demo model, loaded once for all pages of this process."""
-    session.model_room().open().result()
+    rooms.model_room().open().result()
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def page(model):
 
 @pytest.fixture
 def clip():
-    return load_clip(Source(), session.config())
+    return load_clip(Source(), DEMO)
 
 
 def figure(page: AppTest) -> dict:
@@ -81,13 +82,13 @@ def test_points_have_the_colours_of_the_map(page, clip):
 
 def test_a_layer_has_components_of_its_own(page):
     before = explained(page)
-    page.segmented_control(key="embeddings_layer").set_value(1).run()
+    page.segmented_control(key=f"embeddings_layer_{DEMO.config.depth}").set_value(1).run()
     assert explained(page) != before
     assert page.toggle(key="embeddings_predictions").disabled
 
 
 def test_joint_components_are_the_same_in_every_clip(model, clip):
-    other = load_clip(Source("bundled", "tree_hand"), session.config())
+    other = load_clip(Source("bundled", "tree_hand"), DEMO)
     apart = [data.components_of(each, LAST, joint=False).axes for each in (clip, other)]
     joint = [data.components_of(each, LAST, joint=True).axes for each in (clip, other)]
     assert np.array_equal(*joint)
@@ -101,7 +102,7 @@ def test_predictions_lie_where_the_targets_axes_put_them(page, clip):
     assert predicted["customdata"] == np.flatnonzero(mask).tolist()
     assert lines["mode"] == "lines"
     found = data.components_of(clip, LAST, joint=False)
-    seen = session.ask(clip, lambda explorer: explorer.features(mask).predictions.numpy())
+    seen = rooms.ask(clip, lambda explorer: explorer.features(mask).predictions.numpy())
     expected = found.scores(seen)[:, :2]
     _, points = data.predictions_of(clip.id, mask_bits.to_link(mask), clip, mask)
     np.testing.assert_allclose(found.scores(points)[:, :2], expected)
@@ -245,7 +246,7 @@ def shown(model, clip):
     found = data.components_of(clip, LAST, joint=False)
     features = data.features_of(clip, LAST)
     colours = embedding_maps.component_colours(clip, LOOK)
-    return [colours, *embedding_maps.component_views(found, features)]
+    return [colours, *embedding_maps.component_views(found, features, GRID)]
 
 
 def test_the_sheet_shows_every_map_at_every_step(shown):
@@ -324,7 +325,7 @@ def test_points_and_patches_light_each_other(browser, address):
     page.wait_for_function("() => vjepaStage.selected.size > 1 && vjepaStage.selected.size < 5")
     picked = selected(page)
     t, h, w = GRID
-    step = 5 * t // session.config().num_frames
+    step = 5 * t // DEMO.config.num_frames
     assert picked == [(step * h + h // 2) * w + column for column in range(3, 6)]
     page.wait_for_function(f"""() => document.querySelector('.js-plotly-plot')
         ?._fullData[0].selectedpoints?.length === {len(picked)}""")

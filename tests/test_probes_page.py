@@ -8,23 +8,24 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import vjepa
-from app import mask_bits, probes, session
+from app import mask_bits, probes, rooms
+from app.models import DEMO
 from app.probe_charts import class_bars
 from app.sources import Source, load_clip
 
-GRID = session.config().grid
+GRID = DEMO.config.grid
 PAGE = "from app import probes, window; window.dress(); probes.page()"
 
 
 @pytest.fixture(scope="module")
 def model():
     """The demo model, loaded once for all pages of this process."""
-    session.model_room().open().result()
+    rooms.model_room().open().result()
 
 
 @pytest.fixture(scope="module")
 def clip():
-    return load_clip(Source(), session.config())
+    return load_clip(Source(), DEMO)
 
 
 def middle() -> np.ndarray:
@@ -39,7 +40,7 @@ def read(clip, mask, task="appearance"):
 
 @pytest.mark.parametrize("task", probes.TASKS)
 def test_the_whole_clip_is_read_as_the_library_reads_it(model, clip, task):
-    features = session.ask(clip, lambda explorer: explorer.targets[None].float())
+    features = rooms.ask(clip, lambda explorer: explorer.targets[None].float())
     probe = vjepa.load_probe(probes.PROBES / task)
     expected = probe(features).softmax(-1)[0].numpy()
     np.testing.assert_allclose(read(clip, middle(), task)["whole"].shares, expected, atol=1e-5)
@@ -58,7 +59,7 @@ def test_a_reading_looks_at_its_own_tokens_only(model, clip):
 
 
 def test_what_is_hidden_reaches_only_the_reading_of_the_whole(model, clip):
-    mask, side = middle(), session.config().patch_size
+    mask, side = middle(), DEMO.config.patch_size
     frames, hidden = clip.frames.copy(), slice(2 * side, 5 * side)
     frames[:, hidden, hidden] = 255 - frames[::-1, hidden, hidden]
     other = replace(clip, id="changed", frames=frames)
@@ -70,7 +71,7 @@ def test_what_is_hidden_reaches_only_the_reading_of_the_whole(model, clip):
 
 def test_order_of_tokens_does_not_matter(model, clip):
     probe = probes.probe_of("motion")
-    tokens = session.ask(clip, lambda explorer: explorer.targets.float().cpu())
+    tokens = rooms.ask(clip, lambda explorer: explorer.targets.float().cpu())
     order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))
     straight = probes.reading(probe, tokens, torch.arange(len(tokens)), GRID)
     shuffled = probes.reading(probe, tokens[order], order, GRID)

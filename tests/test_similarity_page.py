@@ -5,23 +5,25 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app import session, similarity
+from app import rooms, similarity
+from app.layers import layers_of
+from app.models import DEMO
 from app.sources import Source, load_clip
 from vjepa.analysis.similarity import coverage
 
-GRID = session.config().grid
+GRID = DEMO.config.grid
 PAGE = "from app import similarity, window; window.dress(); similarity.page()"
 
 
 @pytest.fixture(scope="module")
 def model():
     """The demo model, loaded once for all pages of this process."""
-    session.model_room().open().result()
+    rooms.model_room().open().result()
 
 
 @pytest.fixture(scope="module")
 def world():
-    return load_clip(Source("world", "7"), session.config())
+    return load_clip(Source("world", "7"), DEMO)
 
 
 def token(step, row, column):
@@ -55,16 +57,16 @@ def test_a_drag_is_an_object_and_its_most_central_patch_is_followed():
 
 def test_the_world_knows_its_actor_and_starts_with_it(world):
     truth = similarity.actor_tokens(world)
-    share = coverage(torch.from_numpy(world.actor), session.config()).numpy()
+    share = coverage(torch.from_numpy(world.actor), DEMO.config).numpy()
     assert (share[truth] > 0.5).all() and truth.any()
     choice = similarity.choose(frozenset(), GRID, truth)
     assert (truth[choice.step] == choice.tokens).all()
-    assert similarity.actor_tokens(load_clip(Source(), session.config())) is None
+    assert similarity.actor_tokens(load_clip(Source(), DEMO)) is None
 
 
 def test_what_is_found_starts_from_the_choice(model, world):
     choice = similarity.choose(frozenset([token(3, 2, 2), token(3, 2, 3)]), GRID)
-    features = similarity.layers(world.id, world)[-1]
+    features = layers_of(world)[-1]
     found = similarity.follow(features, choice, GRID, centred=True)
     assert found.cosine.flat[choice.token] == pytest.approx(1, abs=1e-5)
     assert found.cosine.max() <= 1 + 1e-5
@@ -74,7 +76,7 @@ def test_what_is_found_starts_from_the_choice(model, world):
 
 def test_centring_and_the_layer_matter(model, world):
     choice = similarity.choose(frozenset(), GRID)
-    layers = similarity.layers(world.id, world)
+    layers = layers_of(world)
     ways = [
         similarity.follow(features, choice, GRID, centred).cosine
         for features, centred in ((layers[-1], True), (layers[-1], False), (layers[0], True))
@@ -86,7 +88,7 @@ def test_centring_and_the_layer_matter(model, world):
 def test_the_object_s_view_shows_the_clip_where_the_object_is_not(model, world):
     truth = similarity.actor_tokens(world)
     choice = similarity.choose(frozenset(), GRID, truth)
-    found = similarity.follow(similarity.layers(world.id, world)[-1], choice, GRID, True)
+    found = similarity.follow(layers_of(world)[-1], choice, GRID, True)
     view = similarity.object_view(found, truth)
     assert np.isnan(view.values[found.labels == 0]).all()
     assert (view.values[choice.step][choice.tokens] == 1).all()
@@ -111,7 +113,7 @@ def test_a_click_is_answered_and_only_the_world_is_scored(model):
 
 def test_every_setting_works(model):
     page = AppTest.from_string(PAGE, default_timeout=120).run()
-    page.segmented_control(key="similarity_layer").set_value(1).run()
+    page.segmented_control(key=f"similarity_layer_{DEMO.config.depth}").set_value(1).run()
     assert not page.exception
     page.toggle(key="similarity_centred").set_value(False).run()
     assert not page.exception

@@ -4,26 +4,27 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import error_maps, impossible, mask_bits, session
+from app import error_maps, impossible, mask_bits, rooms, session
+from app.models import DEMO
 from app.sources import Source, load_clip
 from app.surprise_chart import accuracies, curves
 from vjepa.analysis.surprise import surprise
 from vjepa.data.clips import normalize
 from vjepa.data.violations import KINDS
 
-GRID = session.config().grid
+GRID = DEMO.config.grid
 PAGE = "from app import surprise, window; window.dress(); surprise.page()"
 
 
 @pytest.fixture(scope="module")
 def model():
     """The demo model, loaded once for all pages of this process."""
-    return session.model_room().open().result().model
+    return rooms.model_room().open().result().model
 
 
 @pytest.fixture(scope="module")
 def clip():
-    return load_clip(Source(), session.config())
+    return load_clip(Source(), DEMO)
 
 
 def middle():
@@ -43,7 +44,7 @@ def test_the_mask_s_errors_are_those_of_the_first_page(model, clip):
     mask = middle()
     found = error_maps.masked_errors(clip.id, mask_bits.to_link(mask), clip, mask).values
     work = lambda explorer: explorer.predict(mask, seeds=[0], steps=1).error  # noqa: E731
-    np.testing.assert_allclose(found, session.ask(clip, work), atol=1e-5)
+    np.testing.assert_allclose(found, rooms.ask(clip, work), atol=1e-5)
     assert (np.isnan(found) == ~mask).all()
 
 
@@ -51,7 +52,7 @@ def test_the_mask_s_errors_are_those_of_the_first_page(model, clip):
 @pytest.mark.parametrize("hidden", [False, True])
 def test_the_clips_of_a_pair_share_their_second_half_and_no_id(kind, hidden):
     scene = impossible.draw_scene(kind, hidden, 3)
-    first = scene.splice * session.config().tubelet_size
+    first = scene.splice * DEMO.config.tubelet_size
     for possible, impossible_ in scene.pairs:
         np.testing.assert_array_equal(possible.frames[first:], impossible_.frames[first:])
         assert (possible.frames[:first] != impossible_.frames[:first]).any()

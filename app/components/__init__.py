@@ -14,13 +14,13 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float, UInt8
 
 from app import figures
-from app.answers import Answer
 from app.mask_bits import to_bits
 from app.sources import Clip
 
@@ -74,6 +74,30 @@ class View:
     drops_hidden: bool = False
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A canvas that plays the clip with a part of an answer in place of the hidden tokens.
+
+    Attributes:
+        name: what tests find it by.
+        kind: "original" and "masked" show the clip; "pixels" a sheet of frames as JPEG, "values"
+            one float32 a token, coloured by cividis, "colours" three bytes a token.
+        title: under it.
+        tip: the tooltip, for a student.
+        side: what stands beside the title.
+        data: the bytes of its kind; none while there is no answer.
+        scale: the values at the two ends of the colours.
+    """
+
+    name: str
+    kind: Literal["original", "masked", "pixels", "values", "colours"]
+    title: str
+    tip: str
+    side: str = ""
+    data: bytes = b""
+    scale: tuple[float, float] | None = None
+
+
 def _component(name: str, *files: str):
     """Registers one piece: its .html, and its styles and scripts one after the other."""
     styles = ("common.css", *(file for file in files if file.endswith(".css")), f"{name}.css")
@@ -125,26 +149,32 @@ def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, key: str) -> 
 
 
 def panels(
-    clip: Clip, mask: Bool[np.ndarray, "t h w"], answer: Answer | None, *, waiting: bool, query: str
+    clip: Clip,
+    mask: Bool[np.ndarray, "t h w"],
+    shown: list[Panel],
+    *,
+    waiting: bool,
+    query: str,
 ) -> None:
-    """The clip, what the model sees of it, and what it answers, in step with the painter.
+    """What the model sees of the clip and what it answers, in step with the painter.
 
     Args:
         clip: the clip on the painter.
         mask: what was asked.
-        answer: what was answered, if anything.
+        shown: what to draw, four in a row.
         waiting: whether an answer is on its way.
         query: the page's state, for the browser's address bar. (`st.query_params` would add a
             step to the browser's history at every stroke.)
     """
-    told = {"clip": {"id": clip.id}, "mask": _mask_note(mask), "seeds": []}
-    told |= {"waiting": waiting, "query": query}
-    pictures = []
-    if answer:
-        told |= {"seeds": answer.question.seeds, "range": answer.error_range()}
-        error = answer.error.astype("<f4").tobytes()
-        pictures = [figures.colour_table(), error, answer.ceiling, *answer.samples]
-    _panels(key="panels", data=_parcel(told, pictures))
+    words = ("name", "kind", "title", "tip", "side", "scale")
+    told = {
+        "clip": {"id": clip.id},
+        "mask": _mask_note(mask),
+        "waiting": waiting,
+        "query": query,
+        "panels": [{word: getattr(panel, word) for word in words} for panel in shown],
+    }
+    _panels(key="panels", data=_parcel(told, [figures.colour_table(), *(p.data for p in shown)]))
 
 
 def views(clip: Clip, shown: list[View], selection: frozenset[int], query: str, key: str) -> None:

@@ -40,7 +40,8 @@ class Painter {
     if (note.rev === this.rev) return;
     const { grid, bits } = note.mask;
     const mask = maskFromBits(bits, grid[0] * grid[1] * grid[2]);
-    if (this.rev !== undefined) this.remember(stage.mask);
+    if (String(grid) !== String(stage.grid)) this.done = this.undone = []; // of another model
+    else if (this.rev !== undefined) this.remember(stage.mask);
     this.rev = note.rev;
     if (String(grid) !== String(stage.grid) || !this.strip.children.length) this.layStrip(grid);
     stage.setMask(grid, mask);

@@ -1,31 +1,3 @@
-/** Panels that stand for the clip itself, beside those of the answer. */
-const GIVEN = [
-  {
-    kind: "original",
-    title: "original",
-    tip: "The clip as it is: what is true behind the mask.",
-  },
-  {
-    kind: "masked",
-    title: "model sees",
-    tip: "All that the context encoder gets: hidden tokens are dropped before it.",
-  },
-];
-const ANSWERED = [
-  {
-    kind: "ceiling",
-    title: "ceiling",
-    tip: "Decoded from the true features of the hidden tokens: as good as this decoder gets. What differs from a sample is the predictor's doing.",
-  },
-  {
-    kind: "error",
-    title: "error",
-    tip: "How far each predicted token is from the true one (L1 distance of features). Bright is far.",
-  },
-];
-const SAMPLE_TIP =
-  "The predicted features of the hidden tokens, decoded to pixels. Each sample starts from other noise: what they share the model knows, where they differ it does not.";
-
 /** Canvases that play in step with the painter. */
 class Panels {
   constructor(root) {
@@ -34,6 +6,7 @@ class Panels {
     this.grid = root.querySelector(".grid");
     this.blend = root.querySelector("input");
     this.answer = null;
+    this.panels = []; // one {note, content, figure} a panel
     this.blend.addEventListener("input", () => this.draw());
     root.addEventListener("keydown", (event) => event.key === "Escape" && this.enlarge(null));
     const leave = [
@@ -47,74 +20,63 @@ class Panels {
   /** A message from Python: an answer, or word that there is none (yet). */
   async receive({ note, blobs }) {
     this.latest = note;
-    const [colours, error, ceiling, ...samples] = blobs;
-    const sheets = await Promise.all([ceiling, ...samples].filter(Boolean).map(decodeImage));
+    const [colours, ...parts] = blobs;
+    const contents = await Promise.all(note.panels.map(({ kind }, i) => contentOf(kind, parts[i])));
     if (this.latest !== note) return; // a later answer was decoded first
     const { grid, bits } = note.mask;
-    this.answer = {
-      note,
-      colours,
-      mask: maskFromBits(bits, grid[0] * grid[1] * grid[2]),
-      error: error && new Float32Array(error.buffer),
-      ceiling: sheets[0],
-      samples: sheets.slice(1),
-    };
+    this.answer = { note, colours, mask: maskFromBits(bits, grid[0] * grid[1] * grid[2]) };
     showInAddress(note.query);
-    this.layOut(note.seeds);
+    this.layOut(note.panels);
+    this.panels.forEach((panel, i) => this.fill(panel, note.panels[i], contents[i]));
     this.refresh();
   }
 
   // ---- the panels
 
-  layOut(seeds) {
-    const count = Math.max(seeds.length, 4);
-    const samples = Array.from({ length: count }, (_, i) => ({
-      kind: "sample",
-      index: i,
-      title: `sample ${i + 1}`,
-      tip: SAMPLE_TIP,
-      side: seeds.length ? `seed ${seeds[i]}` : "",
-    }));
-    const wanted = JSON.stringify([samples, this.answer.note.range]);
-    if (wanted === this.laidOut) return;
-    this.laidOut = wanted;
-    this.views = [...samples, ...GIVEN, ...ANSWERED].map((view) => ({
-      ...view,
-      figure: this.makeFigure(view),
-    }));
-    this.grid.replaceChildren(...this.views.map((view) => view.figure));
-    this.addScale();
+  /** Makes figures where there are others than the last time. */
+  layOut(notes) {
+    const names = notes.map(({ name }) => name).join();
+    if (names === this.laidOut) return;
+    this.laidOut = names;
+    this.panels = notes.map((note) => ({ figure: this.makeFigure(note) }));
+    this.grid.replaceChildren(...this.panels.map(({ figure }) => figure));
   }
 
-  makeFigure({ kind, index, title, tip, side = "" }) {
+  makeFigure({ name, kind, title }) {
     const figure = document.createElement("figure");
-    figure.dataset.panel = kind === "sample" ? `sample-${index}` : kind;
+    figure.dataset.panel = name;
     figure.dataset.kind = ["original", "masked"].includes(kind) ? "given" : "answer";
     figure.innerHTML = `<div class="card">
       <button type="button" aria-label="Enlarge ${title}"><canvas></canvas></button>
-      <figcaption><span>${title}</span><small>${side}</small></figcaption>
+      <figcaption><span></span><small></small></figcaption>
     </div>`;
-    figure.querySelector("span").dataset.tip = tip;
     figure.querySelector("button").addEventListener("click", () => this.enlarge(figure));
+    const canvas = figure.querySelector("canvas");
+    canvas.addEventListener("pointermove", (event) => this.showValue(canvas, name, event));
     return figure;
   }
 
-  /** A legend for the colours of the error, and the value under the pointer. */
-  addScale() {
-    const { colours, note } = this.answer;
-    if (!note.range) return;
-    const { figure } = this.views.find(({ kind }) => kind === "error");
-    showScale(figure.querySelector("small"), colours, note.range);
-    const canvas = figure.querySelector("canvas");
-    canvas.addEventListener("pointermove", (event) => this.showError(canvas, event));
+  /** What a figure shows from now on, and a legend for its colours. */
+  fill(panel, note, content) {
+    Object.assign(panel, { note, content });
+    const title = panel.figure.querySelector("span");
+    title.textContent = note.title;
+    title.dataset.tip = note.tip;
+    const side = panel.figure.querySelector("small");
+    side.className = "";
+    if (note.scale) showScale(side, this.answer.colours, note.scale);
+    else side.textContent = note.side;
   }
 
-  showError(canvas, event) {
+  /** The number under the pointer, as the browser's own tooltip. */
+  showValue(canvas, name, event) {
+    const { note, content } = this.panels.find((panel) => panel.note.name === name);
+    if (note.kind !== "values") return;
     const [, rows, columns] = stage.grid;
     const row = Math.floor((event.offsetY / canvas.clientHeight) * rows);
     const column = Math.floor((event.offsetX / canvas.clientWidth) * columns);
-    const error = this.answer.error?.[(stage.step * rows + row) * columns + column];
-    canvas.title = Number.isFinite(error) ? `error ${short(error)}` : "visible";
+    const value = content?.[(stage.step * rows + row) * columns + column];
+    canvas.title = Number.isFinite(value) ? `${note.title} ${short(value)}` : "visible";
   }
 
   enlarge(figure) {
@@ -136,13 +98,13 @@ class Panels {
 
   draw() {
     if (!stage.clip || !this.answer) return;
-    this.views.forEach((view) => {
-      const canvas = view.figure.querySelector("canvas");
+    this.panels.forEach((panel) => {
+      const canvas = panel.figure.querySelector("canvas");
       const { size } = stage.clip;
       if (canvas.width !== size) canvas.width = canvas.height = size;
       const context = canvas.getContext("2d");
       stage.drawFrame(context);
-      this.painters[view.kind].call(this, context, view);
+      this.painters[panel.note.kind].call(this, context, panel);
     });
   }
 
@@ -152,47 +114,55 @@ class Panels {
     masked(context) {
       stage.forHidden((_, x, y) => context.clearRect(x, y, stage.patch, stage.patch));
     },
-    sample(context, { index }) {
-      this.drawDecoded(context, this.answer.samples[index]);
+    pixels(context, panel) {
+      this.drawPixels(context, panel);
     },
-    ceiling(context) {
-      this.drawDecoded(context, this.answer.ceiling);
+    values(context, { note, content }) {
+      const { colours } = this.answer;
+      this.drawColours(context, content, (token) => colourOf(content[token], note.scale, colours));
     },
-    error(context) {
-      this.drawErrors(context);
+    colours(context, { content }) {
+      this.drawColours(context, content, (token) => rgb(content, token));
     },
   };
 
-  /** Decoded pixels over the true ones; hatching where nothing is decoded yet. */
-  drawDecoded(context, sheet) {
+  /** The answer's pixels over the true ones; hatching where there are none yet. */
+  drawPixels(context, { content: sheet }) {
     const { size } = stage.clip;
     const { patch } = stage;
     const top = stage.frame * size;
     stage.forHidden((token, x, y) => {
-      if (!this.decoded(token, sheet)) return context.clearRect(x, y, patch, patch);
+      if (!this.answered(token, sheet)) return context.clearRect(x, y, patch, patch);
       context.globalAlpha = Number(this.blend.value);
       context.drawImage(sheet, x, top + y, patch, patch, x, y, patch, patch);
       context.globalAlpha = 1;
     });
   }
 
-  drawErrors(context) {
+  /** One colour a hidden token, and the clip in the dark. */
+  drawColours(context, content, colourOfToken) {
     const { patch, clip } = stage;
     context.fillStyle = "rgb(16 17 20 / 60%)";
     context.fillRect(0, 0, clip.size, clip.size);
     stage.forHidden((token, x, y) => {
       context.clearRect(x, y, patch, patch);
-      if (!this.decoded(token, this.answer.error)) return;
-      const { colours, error, note } = this.answer;
-      context.fillStyle = colourOf(error[token], note.range, colours);
+      if (!this.answered(token, content)) return;
+      context.fillStyle = colourOfToken(token);
       context.fillRect(x, y, patch, patch);
     });
   }
 
   /** Whether the answer says something about a token of the clip on screen. */
-  decoded(token, part) {
-    return part && this.answer.mask[token] && this.answer.note.clip.id === stage.clip.id;
+  answered(token, content) {
+    return content && this.answer.mask[token] && this.answer.note.clip.id === stage.clip.id;
   }
+}
+
+/** What a panel draws from: a picture, or numbers; nothing while there is no answer. */
+function contentOf(kind, bytes) {
+  if (!bytes.length) return null;
+  if (kind === "values") return new Float32Array(bytes.buffer);
+  return kind === "pixels" ? decodeImage(bytes) : bytes;
 }
 
 export default function ({ parentElement, data }) {

@@ -1,0 +1,107 @@
+"""Which panels "Mask and decode" shows: with a decoder, and without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.answers import Answer, Prediction
+from app.components import Panel
+
+if TYPE_CHECKING:
+    from app.previews import Nearest, Preview
+
+ORIGINAL = Panel(
+    "original", "original", "original", "The clip as it is: what is true behind the mask."
+)
+MASKED = Panel(
+    "masked",
+    "masked",
+    "model sees",
+    "All that the context encoder gets: hidden tokens are dropped before it.",
+)
+SAMPLE_TIP = (
+    "The predicted features of the hidden tokens, decoded to pixels. Each sample starts from other "
+    "noise: what they share the model knows, where they differ it does not."
+)
+CEILING_TIP = (
+    "Decoded from the true features of the hidden tokens: as good as this decoder gets. What "
+    "differs from a sample is the predictor's doing."
+)
+ERROR_TIP = (
+    "How far each predicted token is from the true one (L1 distance of features). Bright is far."
+)
+NEAREST_TIP = (
+    "Nearest neighbours: each hidden token shows the piece of another clip whose true features are "
+    "closest to the predicted ones. No decoder is needed; what no other clip has cannot be shown."
+)
+NEAREST_CEILING_TIP = (
+    "Nearest neighbours of the true features: as good as these clips get. What differs from the "
+    "panel on the left is the predictor's doing."
+)
+DISTANCE_TIP = (
+    "How far each predicted token is from its nearest neighbour. Bright: no clip holds the like."
+)
+PREDICTED_PCA_TIP = (
+    "The predictions' three principal components as red, green and blue, on the scale of the "
+    "clip's true features: compare with the panel on the right."
+)
+TRUE_PCA_TIP = "The true features of the same tokens, in the same colours."
+
+
+def decoded(answer: Answer | None, count: int) -> list[Panel]:
+    """Samples of the diffusion decoder, and their ceiling.
+
+    Args:
+        answer: what there is to show, if anything.
+        count: how many samples there are.
+    """
+    samples = answer.samples if answer else (b"",) * count
+    seeds = [f"seed {seed}" for seed in answer.question.seeds] if answer else [""] * count
+    return [
+        *(
+            Panel(f"sample-{i}", "pixels", f"sample {i + 1}", SAMPLE_TIP, side, sheet)
+            for i, (sheet, side) in enumerate(zip(samples, seeds, strict=True))
+        ),
+        ORIGINAL,
+        MASKED,
+        Panel("ceiling", "pixels", "ceiling", CEILING_TIP, data=answer.ceiling if answer else b""),
+        error(answer),
+    ]
+
+
+def undecoded(preview: Preview | None, nearest: Nearest | None) -> list[Panel]:
+    """Nearest neighbours and principal components: what there is to see without a decoder."""
+    found = nearest.sheets if nearest else {"nearest": b"", "ceiling": b""}
+    return [
+        Panel("nearest", "pixels", "nearest neighbours", NEAREST_TIP, data=found["nearest"]),
+        Panel("ceiling", "pixels", "ceiling", NEAREST_CEILING_TIP, data=found["ceiling"]),
+        colours("pca-predicted", "PCA predicted", PREDICTED_PCA_TIP, preview and preview.predicted),
+        colours("pca-true", "PCA true", TRUE_PCA_TIP, preview and preview.true),
+        ORIGINAL,
+        MASKED,
+        error(preview),
+        values("distance", DISTANCE_TIP, nearest and nearest.distance),
+    ]
+
+
+def error(answer: Prediction | None) -> Panel:
+    """How wrong the predictions are."""
+    scale = answer.error_range() if answer else None
+    return values("error", ERROR_TIP, answer and answer.error, scale)
+
+
+def values(
+    name: str, tip: str, found: np.ndarray | None, scale: tuple[float, float] | None = None
+) -> Panel:
+    """One number a token, (t, h, w); the largest is the brightest where there is no scale."""
+    if found is None:
+        return Panel(name, "values", name, tip)
+    scale = scale or (0.0, float(np.nanmax(found)))
+    return Panel(name, "values", name, tip, data=found.astype("<f4").tobytes(), scale=scale)
+
+
+def colours(name: str, title: str, tip: str, found: np.ndarray | None) -> Panel:
+    """One RGB colour a token, uint8 (t, h, w, 3)."""
+    return Panel(name, "colours", title, tip, data=b"" if found is None else found.tobytes())

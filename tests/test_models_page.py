@@ -1,0 +1,254 @@
+"""Any model in the app: chosen by path, answered without a decoder, refused in a sentence."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import bank, mask_bits, models, permalink, previews, rooms, session
+from app.models import DEMO, ModelSource
+from app.sources import Source, load_clip
+from vjepa.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+GRID = (4, 4, 4)
+PATIENCE = 300  # seconds; a machine that trains beside the tests is slow
+
+
+@pytest.fixture(autouse=True)
+def own_models(tmp_path, monkeypatch):
+    """A folder of models that nobody else fills."""
+    monkeypatch.setenv("VJEPA_MODELS", str(tmp_path / "models"))
+
+
+@pytest.fixture
+def official(golden) -> ModelSource:
+    """A tiny file in the official layout."""
+    return ModelSource(str(golden / "vjepa1-a" / "checkpoint.pth.tar"))
+
+
+@pytest.fixture
+def page():
+    return AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
+
+
+def choose(page: AppTest, path: str, frames: int = 0) -> AppTest:
+    """Types a path and waits until the model is there, or the page says why it is not."""
+    page.text_input(key="model_path").set_value(path)
+    page.selectbox(key="model_frames").set_value(frames)
+    next(button for button in page.button if button.label == "Open").click().run()
+    return arrive(page)
+
+
+def arrive(page: AppTest) -> AppTest:
+    """Runs the page, as its timer does in a browser, until no model is on its way."""
+    deadline = time.monotonic() + PATIENCE
+    while page.session_state["visitor"].opening and time.monotonic() < deadline:
+        time.sleep(0.05)
+        page.run()
+    return page
+
+
+def numbers(page: AppTest) -> str:
+    return next(m.value for m in page.markdown if "hidden" in m.value or ":material/" in m.value)
+
+
+def block() -> np.ndarray:
+    mask = np.zeros(GRID, bool)
+    mask[:, :2, 1:3] = True
+    return mask
+
+
+def paint(page: AppTest, mask: np.ndarray) -> AppTest:
+    state = page.session_state["visitor"]
+    clip = load_clip(state.source, state.model)
+    page.session_state["painter"] = {
+        "mask": {"clip": clip.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
+    }
+    return page.run()
+
+
+def test_an_official_file_is_chosen_by_its_path(page, official):
+    choose(page, official.name)
+    assert not page.exception and not page.warning
+    state = page.session_state["visitor"]
+    assert state.mask.shape == state.model.config.grid == GRID
+    assert 0 < state.mask.sum() < state.mask.size
+    paint(page, block())
+    assert "**16** tokens predicted" in numbers(page)
+    assert any("decoder train" in code.value and official.name in code.value for code in page.code)
+
+
+def test_the_preview_is_the_library_s(page, official):
+    choose(page, official.name)
+    state = page.session_state["visitor"]
+    clip = load_clip(Source(), state.model)
+    state.mask = block()
+    question = state.question(clip).undecoded()
+    preview = previews.preview_for(question, clip)
+    expected = rooms.ask(clip, lambda explorer: explorer.inspect(block(), mask_type=1).error)
+    np.testing.assert_allclose(preview.error, expected, atol=1e-6)
+    # what the predictions are drawn in are the true features' own colours
+    assert preview.true[block()].std() > preview.true[~block()].std() == 0
+    other = previews.preview_for(session.answers.replace(question, mask_token=0), clip)
+    assert np.nanmax(np.abs(other.error - preview.error)) > 0
+
+
+def test_the_collage_leaves_out_the_clip_on_screen(page, official):
+    choose(page, official.name)
+    state = page.session_state["visitor"]
+    clip = load_clip(Source(), state.model)
+    state.mask = block()
+    found = bank.of(state.model).result(PATIENCE)
+    assert clip.bundled in found.names
+    nearest = previews.nearest_for(state.question(clip).undecoded(), clip)
+    assert (np.isnan(nearest.distance) == ~block()).all()
+    assert np.nanmin(nearest.distance) > 0
+    assert nearest.sheets["nearest"] != nearest.sheets["ceiling"]
+    page.run()
+    assert not page.exception
+
+
+def test_a_link_brings_back_the_model_and_its_mask(page, official):
+    choose(page, official.name, frames=16)
+    assert page.session_state["visitor"].model.config.num_frames == 16
+    grid = page.session_state["visitor"].mask.shape
+    mask = np.zeros(grid, bool)
+    mask[:, 1] = True
+    paint(page, mask)
+    query = permalink.to_query(page.session_state["visitor"])
+    other = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
+    other.query_params.update(query)
+    arrive(other.run())
+    state = other.session_state["visitor"]
+    assert not other.warning
+    assert state.model == page.session_state["visitor"].model
+    assert (state.mask == mask).all()
+
+
+def test_a_link_with_a_mask_of_another_model_gets_a_sentence(page, official):
+    page.query_params.update({"model": official.name, "mask": "8x7x7.eJz7DwABAQEA"})
+    other = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
+    other.query_params.update({"model": official.name, "mask": "8x7x7.eJz7DwABAQEA"})
+    arrive(other.run())
+    assert not other.exception
+    assert "another grid" in other.warning[0].value
+    assert "tokens predicted" in numbers(other)
+
+
+@pytest.mark.parametrize("name", ["probe", "missing", "text", "folder", "torn"])
+def test_a_wrong_file_gets_one_sentence_and_the_demo_answers(page, official, tmp_path, name):
+    torn = tmp_path / "torn.pth.tar"
+    torn.write_bytes(Path(official.name).read_bytes()[:5000])
+    (tmp_path / "notes.pth.tar").write_text("these are notes")
+    paths = {
+        "probe": Path(official.name).with_name("probe.pth.tar"),
+        "missing": tmp_path / "nothing.pth.tar",
+        "text": tmp_path / "notes.pth.tar",
+        "folder": tmp_path,
+        "torn": torn,
+    }
+    choose(page, str(paths[name]))
+    assert not page.exception
+    assert len(page.warning) == 1
+    assert page.warning[0].value.endswith((".", "file")), page.warning[0].value
+    assert page.session_state["visitor"].model == DEMO
+    assert "tokens predicted" in numbers(page)
+
+
+def test_a_server_can_forbid_paths(monkeypatch, official):
+    monkeypatch.setenv("VJEPA_APP_PATHS", "0")
+    page = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
+    page.query_params["model"] = official.name
+    page.run()
+    assert "opens no paths" in page.warning[0].value
+    assert not any(box.key == "model_path" for box in page.text_input)
+    assert page.session_state["visitor"].opening is None
+    models.check(ModelSource("vitl16"))  # a published name is no path
+    with pytest.raises(InputError):
+        models.check(ModelSource("./vitl16"))
+
+
+def test_a_server_s_own_model_comes_first(monkeypatch, official):
+    monkeypatch.setenv("VJEPA_APP_MODEL", official.name)
+    monkeypatch.setenv("VJEPA_APP_PATHS", "0")
+    page = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
+    assert page.session_state["visitor"].model == DEMO  # it answers until the other is here
+    arrive(page)
+    assert page.session_state["visitor"].model.source == official
+
+
+def test_visitors_of_different_models_do_not_disturb_each_other(page, official):
+    other = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
+    choose(page, official.name)
+    other.run()
+    assert other.session_state["visitor"].model == DEMO
+    assert "tokens predicted" in numbers(other)
+    assert "tokens predicted" in numbers(paint(page, block()))
+
+
+def test_one_model_beside_the_demo_stays_in_memory(official, tmp_path, monkeypatch):
+    monkeypatch.setattr(rooms, "HOLD", 0.0)
+    copy = tmp_path / "copy"
+    shutil.copytree(Path(official.name).parent, copy)
+    here = rooms.Rooms()
+    first, second = here.room(official), here.room(ModelSource(str(copy / "checkpoint.pth.tar")))
+    first.open().result()
+    clip = load_clip(Source(), first.model)
+    second.open().result()
+    assert not first.ready
+    assert first.ask(clip, lambda explorer: explorer.grid) == GRID  # it comes back by itself
+    assert first.ready and not second.ready
+
+
+def test_a_model_at_work_is_not_taken_away(official, tmp_path, monkeypatch):
+    monkeypatch.setattr(rooms, "HOLD", 0.0)
+    here = rooms.Rooms()
+    room = here.room(official)
+    room.open().result()
+    other = here.room(ModelSource(official.name, 4))
+    clip, go = load_clip(Source(), room.model), threading.Event()
+    asked = threading.Thread(target=room.ask, args=(clip, lambda explorer: go.wait(PATIENCE)))
+    asked.start()
+    loading = other.open()
+    time.sleep(0.5)
+    assert not loading.done() and room.ready
+    go.set()
+    asked.join()
+    loading.result(PATIENCE)
+    assert not room.ready
+
+
+def test_too_little_memory_is_a_sentence():
+    def work():
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+
+    with pytest.raises(InputError, match="not enough memory"):
+        rooms.mended(work)
+
+
+@pytest.mark.parametrize("grid", [(8, 14, 14), (4, 4, 4), (2, 24, 24)])
+def test_a_mask_keeps_its_place_on_another_grid(grid):
+    mask = np.zeros((8, 7, 7), bool)
+    mask[4:, :, 3:] = True
+    found = mask_bits.resized(mask, grid)
+    assert found.shape == grid
+    assert found[-1, :, -1].all() and not found[0].any() and not found[:, :, 0].any()
+    assert found.mean() == pytest.approx(mask.mean(), abs=0.06)
+    assert (mask_bits.resized(mask, mask.shape) == mask).all()
+
+
+def test_every_page_takes_the_model(official):
+    for name in ("embeddings", "similarity", "surprise", "probes"):
+        script = f"from app import {name} as it, window; window.dress(); it.page()"
+        page = AppTest.from_string(script, default_timeout=120)
+        page.query_params["model"] = official.name
+        arrive(page.run())
+        page.run()
+        assert not page.exception, (name, page.exception)
+        assert not page.warning, (name, page.warning[0].value)
+    assert any("vjepa probe --model" in code.value for code in page.code)
