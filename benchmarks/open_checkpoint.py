@@ -1,7 +1,8 @@
 """What opening a full-size checkpoint costs: `python benchmarks/open_checkpoint.py`.
 
 Opens ViT-H (generated when the file is absent) in a fresh process, once in the machine's default
-precision and once in float32, and prints one JSON object. Memory is watched from outside, every
+precision and once in float32, encodes a clip and predicts behind a long-range mask (one call each,
+nothing warm), and prints one JSON object. Memory is watched from outside, every
 few milliseconds, and counted from where the process stood before it opened the file:
 
 - `anonymous`: memory of the process alone. This is what opening costs.
@@ -25,17 +26,30 @@ from make_checkpoint import LAYOUTS, write
 CHILD = """
 import json, sys, time
 import torch, vjepa
+from vjepa.grid import split
+
+def seconds(work):
+    start = time.perf_counter()
+    return work(), time.perf_counter() - start
+
 vjepa.load("demo")  # imports, first allocations
 print("ready", flush=True)
 sys.stdin.readline()
-start = time.perf_counter()
-dtype = getattr(torch, sys.argv[2]) if sys.argv[2] != "default" else None
-model = vjepa.load(sys.argv[1], device="cpu", dtype=dtype)
-seconds = time.perf_counter() - start
+path, dtype, frames = sys.argv[1:]
+how = {"device": "cpu", "dtype": getattr(torch, dtype, None), "num_frames": int(frames)}
+model, opening = seconds(lambda: vjepa.load(path, **how))
 tensors = {t.untyped_storage().data_ptr(): t for t in [*model.parameters(), *model.buffers()]}
 kept = sum(t.untyped_storage().nbytes() for t in tensors.values())
-print(json.dumps({"seconds": seconds, "kept": kept, "dtype": str(model.dtype)}), flush=True)
+print(json.dumps({"seconds": opening, "kept": kept, "dtype": str(model.dtype)}), flush=True)
 sys.stdin.readline()
+shape = model.config
+clip = torch.randn(1, 3, shape.num_frames, shape.image_size, shape.image_size)
+mask = vjepa.masks.multiblock(model.grid, "long", generator=torch.Generator().manual_seed(0))
+context_idx, target_idx = split(mask)
+edit = lambda: model.predict(model.encode_context(clip, context_idx), context_idx, target_idx)
+found = {"encode": seconds(lambda: model.encode(clip)), "edit": seconds(edit)}
+finite = all(bool(out.isfinite().all()) for out, _ in found.values())
+print(json.dumps({"finite": finite, **{f"{n}_seconds": s for n, (_, s) in found.items()}}))
 """
 PERIOD = 0.003  # seconds between two looks
 
@@ -49,9 +63,9 @@ def memory(pid: int) -> dict[str, int]:
     return {kind: 1024 * int(fields[name].split()[0]) for kind, name in names.items()}
 
 
-def measure(path: Path, dtype: str) -> dict:
-    """Opens the file in a fresh process: seconds, and peak memory over what it had before."""
-    words = [sys.executable, "-c", CHILD, str(path), dtype]
+def measure(path: Path, dtype: str, num_frames: int) -> dict:
+    """Opens and uses the file in a fresh process: seconds, and peak memory over what it had."""
+    words = [sys.executable, "-c", CHILD, str(path), dtype, str(num_frames)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         child.stdout.readline()
         before = memory(child.pid)
@@ -62,17 +76,18 @@ def measure(path: Path, dtype: str) -> dict:
             now = memory(child.pid)
             peak = {kind: max(peak[kind], now[kind]) for kind in now}
         opened = json.loads(child.stdout.readline())
-        child.communicate("end\n")
-    return _ratios(opened, {kind: peak[kind] - before[kind] for kind in peak})
+        used = json.loads(child.communicate("use it\n")[0])
+    return _ratios(opened, {kind: peak[kind] - before[kind] for kind in peak}, used)
 
 
-def _ratios(opened: dict, peak: dict[str, int]) -> dict:
+def _ratios(opened: dict, peak: dict[str, int], used: dict) -> dict:
     return {
         "dtype": opened["dtype"].removeprefix("torch."),
         "seconds": round(opened["seconds"], 1),
         "kept_gb": round(opened["kept"] / 1e9, 2),
         **{f"{kind}_gb": round(size / 1e9, 2) for kind, size in peak.items()},
         **{f"{kind}_to_kept": round(size / opened["kept"], 2) for kind, size in peak.items()},
+        **{n: v if isinstance(v, bool) else round(v, 2) for n, v in used.items()},
     }
 
 
@@ -81,11 +96,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layout", choices=LAYOUTS, default="vith16")
     parser.add_argument("--file", type=Path, help="runs/<layout>.pth.tar, made when it is absent")
+    parser.add_argument("--frames", type=int, default=16, help="frames in the clip")
     args = parser.parse_args()
     path = args.file or Path("runs") / f"{args.layout}.pth.tar"
     if not path.exists():
         write(LAYOUTS[args.layout], path)
-    opened = [measure(path, dtype) for dtype in ("default", "float32")]
+    opened = [measure(path, dtype, args.frames) for dtype in ("default", "float32")]
     file = {"layout": args.layout, "file_gb": round(path.stat().st_size / 1e9, 2)}
     print(json.dumps({**file, "opened": opened}))
 

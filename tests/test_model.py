@@ -130,6 +130,15 @@ def test_plain_attention_equals_the_fused_one():
     torch.testing.assert_close(low.float(), fused, atol=0.05, rtol=0.05)
 
 
+@pytest.mark.parametrize("room", [1, 20, 70, 10**6])
+def test_attention_in_parts_is_the_same(monkeypatch, room):
+    """However few weights the cache holds: a query at a time, some, a head, all heads."""
+    q, k, v = torch.randn(3, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    whole = attend(q, k, v)
+    monkeypatch.setattr("vjepa.layers.CACHED_WEIGHTS", room)
+    torch.testing.assert_close(attend(q, k, v), whole, atol=0.01, rtol=0.01)
+
+
 def test_positions_are_unique_and_bounded():
     table = position_table((8, 14, 14), 1024)
     assert table.shape == (1568, 1024) and table.abs().max() <= 1

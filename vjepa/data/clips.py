@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -189,7 +190,7 @@ def read_still(path: Path) -> np.ndarray | None:
 def _read_video(
     path: Path, image_size: int, num_frames: int, start: float, fps: float
 ) -> UInt8[np.ndarray, "t s s 3"]:
-    reader = open_video(path, threads=2)  # more only help large frames, and slow small ones
+    reader = open_video(path)
     first = _frame_at(reader, start, path.name)
     indices = frame_indices(len(reader), reader.get_avg_fps(), num_frames, first, fps)
     return decode(reader, path.name, indices, lambda image: square(image, image_size))
@@ -197,13 +198,11 @@ def _read_video(
 
 def open_video(path: Path, threads: int = 0) -> Any:
     """A decord reader with `threads` threads (0: its choice); InputError if there is no video."""
-    import av
-
     decord = _import_decord()
     decord.logging.set_level(decord.logging.QUIET)  # what is wrong is said by our exception
     try:
-        with av.open(str(path)) as container:  # asked first: decord would complain on stderr
-            has_pictures = bool(container.streams.video)
+        state = path.stat()
+        has_pictures = _has_pictures(path, state.st_mtime_ns, state.st_size)
         reader = decord.VideoReader(str(path), num_threads=threads) if has_pictures else None
     except Exception as error:  # both raise a different class for each way a file can be bad
         raise InputError(
@@ -212,6 +211,19 @@ def open_video(path: Path, threads: int = 0) -> Any:
     if reader is None:
         raise InputError(f"{path.name} holds no pictures, only sound or data: choose a video.")
     return reader
+
+
+@lru_cache(maxsize=4096)
+def _has_pictures(path: Path, changed: int, size: int) -> bool:
+    """Whether a file holds video, asked before decord, which would complain on stderr.
+
+    Takes a tenth of the time of reading a clip, so a file is asked once for as long as it stays
+    what it was.
+    """
+    import av
+
+    with av.open(str(path)) as container:
+        return bool(container.streams.video)
 
 
 _IMPORTING = Lock()
