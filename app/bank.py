@@ -51,7 +51,7 @@ def _making(model: Model) -> Making:
 
 
 def _make(model: Model, making: Making) -> Any:
-    from decoder.retrieval import Bank
+    from decoder.retrieval.bank import Bank
 
     with model_room(model).held() as room:
         loaded = room.open().result().model

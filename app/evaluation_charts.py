@@ -29,7 +29,7 @@ def conditions(table: dict) -> go.Figure:
     """PSNR by what was decoded from, with 95 % intervals over clips.
 
     Args:
-        table: as `decoder.evaluate.evaluate` returns it.
+        table: as `decoder.evaluation.evaluate.evaluate` returns it.
     """
     names = list(CONDITIONS)
     titles, colours = zip(*CONDITIONS.values(), strict=True)

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from torch import Generator
 
-from decoder import Explorer, charts
-from decoder.cases import write_cases
-from decoder.evaluate import evaluate_clips
-from decoder.held_out import held_out
+from decoder import Explorer
+from decoder.evaluation import charts
+from decoder.evaluation.cases import write_cases
+from decoder.evaluation.evaluate import evaluate_clips
+from decoder.evaluation.held_out import held_out
 from vjepa.checkpoint import BUNDLED
 
 LEVELS = (0, 1, 2, 3, 4)

@@ -9,13 +9,14 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from decoder import media, report
-from decoder.evaluate import evaluate as run_evaluation
+from decoder import media
+from decoder.evaluation import report
+from decoder.evaluation.evaluate import evaluate as run_evaluation
 from decoder.explorer import Explorer
 from decoder.mask_file import read_mask
-from decoder.retrieve import retrieve
-from decoder.train import TrainConfig
-from decoder.train import train as run_training
+from decoder.retrieval.retrieve import retrieve
+from decoder.training.train import TrainConfig
+from decoder.training.train import train as run_training
 from vjepa import command
 from vjepa.errors import InputError
 

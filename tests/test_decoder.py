@@ -8,14 +8,14 @@ import pytest
 import torch
 from tiny import TINY
 
-from decoder.batch import draw_sigma
-from decoder.evaluate import evaluate
+from decoder.evaluation.evaluate import evaluate
 from decoder.explorer import Explorer
 from decoder.network import SOURCES, TokenDecoder
 from decoder.noise import SHARED, draw_noise, draw_stable_noise
 from decoder.pipeline import PredictionDecoderPipeline, make_pipeline, velocity
 from decoder.pixels import paste, to_tubelets
-from decoder.train import TrainConfig, train
+from decoder.training.batch import draw_sigma
+from decoder.training.train import TrainConfig, train
 from vjepa import checkpoint, masks
 from vjepa.analysis.interval import interval
 from vjepa.errors import InputError
@@ -233,7 +233,7 @@ def rows(folder):
 
 
 def test_a_resumed_run_follows_the_same_trajectory(train_config, tmp_path, monkeypatch):
-    import decoder.train as training
+    import decoder.training.train as training
 
     train(train_config)
     draw = training.draw_batch

@@ -9,16 +9,16 @@ import torch
 from PIL import Image
 from tiny import TINY
 
-from decoder import cases, report
-from decoder.conditions import decode, encode_hidden, make_group, make_groups
-from decoder.evaluate import evaluate_clips, steps_since_seen
+from decoder.evaluation import cases, report
+from decoder.evaluation.conditions import decode, encode_hidden, make_group, make_groups
+from decoder.evaluation.evaluate import evaluate_clips, steps_since_seen
+from decoder.evaluation.held_out import VideoClips, WorldClips, held_out
+from decoder.evaluation.reencode import nearest_is_own, reencode
+from decoder.evaluation.scores import ClipScore, Scores
 from decoder.explorer import Explorer
-from decoder.held_out import VideoClips, WorldClips, held_out
 from decoder.network import TokenDecoder
 from decoder.pipeline import make_pipeline
 from decoder.pixels import to_tubelets
-from decoder.reencode import nearest_is_own, reencode
-from decoder.scores import ClipScore, Scores
 from vjepa import masks
 from vjepa.errors import InputError
 from vjepa.grid import pixel_mask, split
@@ -177,8 +177,8 @@ def test_a_clip_decoded_to_its_truth_is_found_again(explorer, clips, monkeypatch
         group = make_group(explorer, indices, batch, kind, mask)
         return replace(group, predictions=encode_hidden(explorer, batch.frames, mask))
 
-    monkeypatch.setattr("decoder.reencode.decode", truth)
-    monkeypatch.setattr("decoder.reencode.make_group", targets)
+    monkeypatch.setattr("decoder.evaluation.reencode.decode", truth)
+    monkeypatch.setattr("decoder.evaluation.reencode.make_group", targets)
     found = reencode(explorer, clips, generator(), steps=1, seed=0)
     assert found["top1"]["mean"] == 1
     assert found["top1_null"]["mean"] < 0.5

@@ -12,14 +12,14 @@ from streamlit.testing.v1 import AppTest
 from tiny import TINY
 
 from app import evaluation, evaluation_charts
-from decoder.cases import RANKINGS, write_cases
-from decoder.conditions import MASK_NAMES
-from decoder.evaluate import evaluate_clips
+from decoder.evaluation.cases import RANKINGS, write_cases
+from decoder.evaluation.conditions import MASK_NAMES
+from decoder.evaluation.evaluate import evaluate_clips
+from decoder.evaluation.held_out import WorldClips
+from decoder.evaluation.scores import CONDITIONS
 from decoder.explorer import Explorer
-from decoder.held_out import WorldClips
 from decoder.network import TokenDecoder
 from decoder.pipeline import make_pipeline
-from decoder.scores import CONDITIONS
 from vjepa.model import VJEPA
 
 ROOT = Path(__file__).parents[1]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from decoder import metrics
+from decoder.evaluation import metrics
 
 
 @pytest.fixture

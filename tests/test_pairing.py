@@ -140,7 +140,7 @@ def replace_train(taken):
     """The command's own settings, and what it does with them left out."""
     from typing import Annotated
 
-    from decoder.train import TrainConfig
+    from decoder.training.train import TrainConfig
 
     def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")]) -> None:
         taken.append(config)

@@ -14,16 +14,16 @@ import torch
 from accelerate import Accelerator
 from tiny import TINY
 
-import decoder.prediction_cache as caching
-import decoder.train as training
-from decoder.batch import draw_batch
-from decoder.estimate import in_words
-from decoder.examples import OnlineExamples, draw_clips
+import decoder.training.prediction_cache as caching
+import decoder.training.train as training
 from decoder.network import SOURCES
 from decoder.pairing import find_decoder, load_pipeline
 from decoder.pixels import to_tubelets
-from decoder.prediction_cache import CacheKey, PredictionCache, fill_records, record_layout
-from decoder.train import TrainConfig, train
+from decoder.training.batch import draw_batch
+from decoder.training.estimate import in_words
+from decoder.training.examples import OnlineExamples, draw_clips
+from decoder.training.prediction_cache import CacheKey, PredictionCache, fill_records, record_layout
+from decoder.training.train import TrainConfig, train
 from vjepa import checkpoint
 from vjepa.data.clips import normalize
 from vjepa.data.sources import open_source

@@ -8,10 +8,10 @@ import torch
 from tiny import TINY
 from torch import Generator
 
-from decoder.bank_clips import bank_clips
 from decoder.mask_file import read_mask
-from decoder.retrieval import Bank
-from decoder.retrieve import retrieve
+from decoder.retrieval.bank import Bank
+from decoder.retrieval.bank_clips import bank_clips
+from decoder.retrieval.retrieve import retrieve
 from vjepa import masks
 from vjepa.analysis.probe import random_twin
 from vjepa.data.clips import normalize
@@ -77,8 +77,8 @@ def test_the_shortlist_loses_no_neighbour(model, bank, spread):
 def test_how_queries_and_clips_are_cut_up_does_not_matter(model, clips, bank, monkeypatch):
     queries = features_of(model, draw(1, seed=9)[0])
     found = bank.nearest(queries)
-    monkeypatch.setattr("decoder.retrieval.QUERIES", 5)
-    monkeypatch.setattr("decoder.retrieval.ROWS", 1)
+    monkeypatch.setattr("decoder.retrieval.bank.QUERIES", 5)
+    monkeypatch.setattr("decoder.retrieval.bank.ROWS", 1)
     assert (bank.nearest(queries) == found).all()
     order = torch.tensor([6, 2, 0, 5, 1, 3, 4])
     clip, token = bank.nearest(queries) // TINY.num_tokens, found % TINY.num_tokens

@@ -12,11 +12,11 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from decoder import metrics
-from decoder.conditions import Group, decode, encode_hidden, make_group
+from decoder.evaluation import metrics
+from decoder.evaluation.conditions import Group, decode, encode_hidden, make_group
+from decoder.evaluation.held_out import Clips
+from decoder.evaluation.scores import ClipScore, Scores
 from decoder.explorer import Explorer
-from decoder.held_out import Clips
-from decoder.scores import ClipScore, Scores
 from vjepa.grid import pixel_mask
 
 RANKINGS = {

@@ -17,9 +17,16 @@ from jaxtyping import Bool, Float, Int64
 from scipy.stats import binomtest
 from torch import Generator, Tensor
 
-from decoder.conditions import GROUP, MASK_NAMES, Group, decode, encode_hidden, make_group
+from decoder.evaluation.conditions import (
+    GROUP,
+    MASK_NAMES,
+    Group,
+    decode,
+    encode_hidden,
+    make_group,
+)
+from decoder.evaluation.held_out import Clips
 from decoder.explorer import Explorer
-from decoder.held_out import Clips
 from vjepa import masks
 from vjepa.analysis.interval import interval
 

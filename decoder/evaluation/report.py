@@ -61,7 +61,7 @@ def _row(name: str, part: dict) -> str:
 
 def write(table: dict, out: Path) -> Path:
     """Writes the table as JSON, and its charts beside it as SVG; returns the charts' file."""
-    from decoder import charts  # here, not above: text needs no matplotlib
+    from decoder.evaluation import charts  # here, not above: text needs no matplotlib
 
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -22,9 +22,9 @@ from einops import rearrange
 from jaxtyping import Float, Float16, Int64, UInt8
 from torch import Tensor
 
-from decoder.bank_clips import bank_clips
-from decoder.bank_files import FeatureFiles
 from decoder.pixels import paste
+from decoder.retrieval.bank_clips import bank_clips
+from decoder.retrieval.bank_files import FeatureFiles
 from vjepa.checkpoint import default_dtype
 from vjepa.config import ModelConfig
 from vjepa.data.clips import normalize
@@ -143,7 +143,7 @@ class Bank:
         Args:
             model: as for `build`.
             videos: a folder of them; None takes the bundled clips and as many drawn ones.
-            count: number of clips; see `decoder.bank_clips`.
+            count: number of clips; see `decoder.retrieval.bank_clips`.
             folder: where features are kept; None keeps none.
             progress: as for `build`.
 

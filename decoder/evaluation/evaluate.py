@@ -15,8 +15,8 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from decoder import metrics
-from decoder.conditions import (
+from decoder.evaluation import metrics
+from decoder.evaluation.conditions import (
     MASK_NAMES,
     Group,
     decode,
@@ -24,10 +24,10 @@ from decoder.conditions import (
     encode_hidden,
     make_groups,
 )
+from decoder.evaluation.held_out import Clips, held_out
+from decoder.evaluation.reencode import reencode
+from decoder.evaluation.scores import ClipScore, Scores
 from decoder.explorer import Explorer
-from decoder.held_out import Clips, held_out
-from decoder.reencode import reencode
-from decoder.scores import ClipScore, Scores
 from vjepa.grid import pixel_mask
 
 SPREAD_SEEDS = 8

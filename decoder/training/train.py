@@ -16,14 +16,14 @@ from diffusers.training_utils import EMAModel
 from timm.optim import param_groups_weight_decay
 
 import vjepa
-from decoder.batch import Batch, draw_batch, velocity_loss
-from decoder.estimate import announce
-from decoder.examples import Material, OnlineExamples
 from decoder.network import TokenDecoder
 from decoder.pairing import short_name
 from decoder.pipeline import make_pipeline
-from decoder.prediction_cache import CacheKey, PredictionCache
-from decoder.train_config import TrainConfig
+from decoder.training.batch import Batch, draw_batch, velocity_loss
+from decoder.training.estimate import announce
+from decoder.training.examples import Material, OnlineExamples
+from decoder.training.prediction_cache import CacheKey, PredictionCache
+from decoder.training.train_config import TrainConfig
 from vjepa import checkpoint
 from vjepa.data.sources import open_source
 from vjepa.errors import InputError

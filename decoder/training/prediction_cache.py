@@ -23,9 +23,9 @@ from accelerate.utils import tqdm
 from jaxtyping import Float, Shaped, UInt8
 from torch import Generator, Tensor
 
-from decoder.examples import Examples, MaskedClips, draw_clips, predict, to_model
 from decoder.network import SOURCES
 from decoder.pixels import to_tubelets
+from decoder.training.examples import Examples, MaskedClips, draw_clips, predict, to_model
 from vjepa.checkpoint import read_json
 from vjepa.config import ModelConfig
 from vjepa.data.sources import Source

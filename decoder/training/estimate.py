@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from accelerate import Accelerator
 
-from decoder.batch import Batch, velocity_loss
-from decoder.examples import OnlineExamples
 from decoder.network import TokenDecoder
-from decoder.prediction_cache import PredictionCache, gigabytes
-from decoder.train_config import TrainConfig
+from decoder.training.batch import Batch, velocity_loss
+from decoder.training.examples import OnlineExamples
+from decoder.training.prediction_cache import PredictionCache, gigabytes
+from decoder.training.train_config import TrainConfig
 from vjepa.config import ModelConfig
 
 TRIAL_CLIPS = 2

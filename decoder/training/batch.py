@@ -9,11 +9,11 @@ from accelerate import Accelerator
 from jaxtyping import Float, Int64
 from torch import Generator, Tensor
 
-from decoder.examples import Material
 from decoder.network import SOURCES
 from decoder.noise import draw_noise
 from decoder.pipeline import velocity
-from decoder.train_config import TrainConfig
+from decoder.training.examples import Material
+from decoder.training.train_config import TrainConfig
 from vjepa.masks import Grid
 from vjepa.training import step_generator
 

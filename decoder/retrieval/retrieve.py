@@ -12,7 +12,7 @@ from tqdm import tqdm
 from decoder import media
 from decoder.explorer import Explorer
 from decoder.mask_file import read_mask
-from decoder.retrieval import Bank, Progress
+from decoder.retrieval.bank import Bank, Progress
 from vjepa.errors import InputError
 
 

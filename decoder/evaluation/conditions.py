@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor
 
+from decoder.evaluation.held_out import ClipBatch, Clips
 from decoder.explorer import Explorer
-from decoder.held_out import ClipBatch, Clips
 from decoder.pixels import paste
 from vjepa import masks
 from vjepa.data.clips import normalize

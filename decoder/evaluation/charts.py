@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from decoder.report import COMPARED
+from decoder.evaluation.report import COMPARED
 
 CONDITIONS = {
     "target": "A true features",

@@ -1,0 +1,1 @@
+"""How far decoded predictions can be trusted."""

@@ -1,0 +1,1 @@
+"""Pixels for predicted features without training: the nearest tubelets of other clips."""

@@ -1,0 +1,1 @@
+"""Training a decoder on what a frozen model says."""
