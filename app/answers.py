@@ -16,6 +16,8 @@ from app.models import LONG
 from app.sources import Clip
 
 GREY = np.uint8(128)
+SHEETS = ("ceiling", "spread", "mistake")
+"""Pictures of an answer beside its samples."""
 
 
 @dataclass(frozen=True)
@@ -91,26 +93,42 @@ class Answer(Prediction):
     Attributes:
         samples: one JPEG sheet per seed, pasted into the clip.
         ceiling: JPEG sheet decoded from the true features, pasted into the clip.
+        spread: JPEG sheet of each pixel's standard deviation over the samples, as colours.
+        mistake: of the absolute error of their mean.
+        brightest: the value at the bright end of both, in grey levels (0..255).
     """
 
     samples: tuple[bytes, ...]
     ceiling: bytes
+    spread: bytes
+    mistake: bytes
+    brightest: float
 
     @property
     def sheets(self) -> dict[str, bytes]:
         """Its pictures, by what the screen calls them."""
         named = {f"sample {i + 1}": sheet for i, sheet in enumerate(self.samples)}
-        return named | {"ceiling": self.ceiling}
+        return named | {"ceiling": self.ceiling, "spread": self.spread, "mistake": self.mistake}
 
 
-def from_result(question: Question, result: Any) -> Answer:
+def from_result(question: Question, result: Any, clip: Clip) -> Answer:
     """Packs an `Explorer.predict` result."""
+    from decoder.evaluation.metrics import error_map, spread_map
+
     error = np.asarray(result.error, dtype=np.float32)
     mask = ~np.isnan(error)
+    spread, mistake = spread_map(result.frames), error_map(result.frames, clip.frames)
+    hidden = hidden_pixels(mask, mistake.shape)[..., 0]
+    brightest = float(
+        max(1, round(np.quantile(mistake[hidden], 0.99)))
+    )  # a few outliers may saturate
     return Answer(
         question=question,
         samples=tuple(hidden_sheet(frames, mask) for frames in result.frames),
         ceiling=hidden_sheet(result.ceiling, mask),
+        spread=figures.heat_sheet(spread, brightest),
+        mistake=figures.heat_sheet(mistake, brightest),
+        brightest=brightest,
         error=error,
         typical=result.typical_error,
         seconds=sum(result.timings.values()) / 1000,
@@ -146,11 +164,13 @@ def save(answer: Answer, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for index, sheet in enumerate(answer.samples):
         (folder / f"sample_{index}.jpg").write_bytes(sheet)
-    (folder / "ceiling.jpg").write_bytes(answer.ceiling)
+    for name in SHEETS:
+        (folder / f"{name}.jpg").write_bytes(getattr(answer, name))
     np.save(folder / "error.npy", answer.error)
     rest = {
         "question": asdict(answer.question),
         "typical": answer.typical,
+        "brightest": answer.brightest,
         "seconds": answer.seconds,
     }
     (folder / "answer.json").write_text(json.dumps(rest, indent=2) + "\n", encoding="utf-8")
@@ -165,7 +185,8 @@ def load(folder: Path) -> Answer:
         samples=tuple(
             (folder / f"sample_{index}.jpg").read_bytes() for index in range(len(question.seeds))
         ),
-        ceiling=(folder / "ceiling.jpg").read_bytes(),
+        **{name: (folder / f"{name}.jpg").read_bytes() for name in SHEETS},
+        brightest=rest["brightest"],
         error=np.load(folder / "error.npy"),
         typical=tuple(rest["typical"]) if rest["typical"] else None,
         seconds=rest["seconds"],

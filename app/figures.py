@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 
@@ -42,6 +42,12 @@ def colour_table() -> bytes:
     """Cividis as 256 RGB triples, low to high: evenly brighter, safe for the colour-blind."""
     ramp = np.arange(256, dtype=np.uint8)[:, None]
     return cv2.cvtColor(cv2.applyColorMap(ramp, cv2.COLORMAP_CIVIDIS), cv2.COLOR_BGR2RGB).tobytes()
+
+
+def heat_sheet(values: Float[np.ndarray, "t h w"], high: float) -> bytes:
+    """One number a pixel as a JPEG sheet: 0 to `high` in the colours of `colour_table`."""
+    table = np.frombuffer(colour_table(), np.uint8).reshape(256, 3)
+    return jpeg_sheet(table[(255 * (values / high).clip(0, 1)).astype(np.uint8)])
 
 
 def _column(frames: Frames) -> np.ndarray:

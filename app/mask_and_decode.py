@@ -33,6 +33,12 @@ VIEW_HELP = (
     "How predicted features become pixels. **diffusion**: the trained decoder draws them. "
     "**neighbours**: pieces of other clips whose true features are closest stand in."
 )
+MAPS = ("features", "pixels")
+MAPS_HELP = (
+    "Where the prediction is wrong. **features**: the error of each predicted token. **pixels**: "
+    "how far the samples differ, beside how far their mean is off: what the features leave open, "
+    "and what they get wrong."
+)
 TOKEN_HELP = (
     "The learned token that stands for what is hidden. V-JEPA has one for each kind of mask it was "
     "trained with; one that looks untrained, still zero, tells the predictor nothing."
@@ -68,12 +74,13 @@ def decoded(state: State, clip: Clip) -> None:
     question = state.question(clip)
     waiting = not at_hand(question, clip.model)
     answer, sentence = answered(answer_for, question, clip, waiting)
-    shown = panels.decoded(answer, SEEDS)
+    shown = panels.decoded(answer, SEEDS, pixel_maps=state.pixel_maps)
     components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
     numbers(answer, sentence)
     with settings_row():
         view_choice(state)
         diffusion_settings(state)
+        map_choice(state)
         details(state)
         export.menu(clip, answer, answer.sheets if answer else {})
 
@@ -164,6 +171,20 @@ def diffusion_settings(state: State) -> None:
         on_click=state.reroll,
         help=SEEDS_HELP,
         key="reroll",
+    )
+
+
+def map_choice(state: State) -> None:
+    """Errors of features, or spread and error of pixels."""
+    st.markdown("errors", help=MAPS_HELP, width="content")
+    st.segmented_control(
+        "errors",
+        MAPS,
+        key="maps",
+        default=MAPS[state.pixel_maps],
+        required=True,
+        on_change=lambda: setattr(state, "pixel_maps", st.session_state.maps == MAPS[1]),
+        label_visibility="collapsed",
     )
 
 

@@ -43,6 +43,18 @@ NEAREST_CEILING_TIP = (
 DISTANCE_TIP = (
     "How far each predicted token is from its nearest neighbour. Bright: no clip holds the like."
 )
+EXPECTED_TIP = (
+    "Decoded in one step: close to the mean of all that the decoder thinks possible, no sample. "
+    "Four steps draw samples."
+)
+SPREAD_TIP = (
+    "What the features do not determine: how far the samples differ at a pixel (standard deviation "
+    "over the seeds, in grey levels of 255)."
+)
+MISTAKE_TIP = (
+    "How far the samples' mean is from the truth, pixel by pixel, in grey levels of 255. Where it "
+    "is large and the spread small, the model is sure and wrong."
+)
 PREDICTED_PCA_TIP = (
     "The predictions' three principal components as red, green and blue, on the scale of the "
     "clip's true features: compare with the panel on the right."
@@ -50,25 +62,42 @@ PREDICTED_PCA_TIP = (
 TRUE_PCA_TIP = "The true features of the same tokens, in the same colours."
 
 
-def decoded(answer: Answer | None, count: int) -> list[Panel]:
-    """Samples of the diffusion decoder, and their ceiling.
+def decoded(answer: Answer | None, count: int, *, pixel_maps: bool = False) -> list[Panel]:
+    """Samples of the diffusion decoder, their ceiling, and how wrong they are.
 
     Args:
         answer: what there is to show, if anything.
         count: how many samples there are.
+        pixel_maps: spread and mistake of the pixels, in place of the error of the features.
     """
-    samples = answer.samples if answer else (b"",) * count
-    seeds = [f"seed {seed}" for seed in answer.question.seeds] if answer else [""] * count
-    return [
-        *(
-            Panel(f"sample-{i}", "pixels", f"sample {i + 1}", SAMPLE_TIP, side, sheet)
-            for i, (sheet, side) in enumerate(zip(samples, seeds, strict=True))
-        ),
-        ORIGINAL,
-        MASKED,
-        Panel("ceiling", "pixels", "ceiling", CEILING_TIP, data=answer.ceiling if answer else b""),
-        error(answer),
+    ceiling = Panel(
+        "ceiling", "pixels", "ceiling", CEILING_TIP, data=answer.ceiling if answer else b""
+    )
+    maps = [
+        pixels("spread", SPREAD_TIP, answer and answer.spread, answer),
+        pixels("mistake", MISTAKE_TIP, answer and answer.mistake, answer),
     ]
+    rest = [ORIGINAL, ceiling, *maps] if pixel_maps else [ORIGINAL, MASKED, ceiling, error(answer)]
+    return [*samples(answer, count), *rest]
+
+
+def samples(answer: Answer | None, count: int) -> list[Panel]:
+    """One panel a seed; of one step, it is no sample."""
+    sheets = answer.samples if answer else (b"",) * count
+    seeds = [f"seed {seed}" for seed in answer.question.seeds] if answer else [""] * count
+    expected = answer is not None and answer.question.steps == 1
+    what, tip = ("expected image", EXPECTED_TIP) if expected else ("sample", SAMPLE_TIP)
+    return [
+        Panel(f"sample-{i}", "pixels", f"{what} {i + 1}", tip, side, sheet)
+        for i, (sheet, side) in enumerate(zip(sheets, seeds, strict=True))
+    ]
+
+
+def pixels(name: str, tip: str, sheet: bytes | None, answer: Answer | None) -> Panel:
+    """A map of the pixels, on the scale that the answer's maps share."""
+    if answer is None:
+        return Panel(name, "pixels", name, tip)
+    return Panel(name, "pixels", name, tip, data=sheet, scale=(0.0, answer.brightest))
 
 
 def undecoded(preview: Preview | None, nearest: Nearest | None) -> list[Panel]:

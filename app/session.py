@@ -40,6 +40,7 @@ class State:
         seeds: one decoded sample each.
         steps: denoising steps.
         mask_token: of the predictor, where the visitor asked for another than the model's own.
+        pixel_maps: whether spread and mistake are shown, pixel by pixel.
         neighbours: whether nearest neighbours are shown though there is a decoder.
         upload: the visitor's file.
         draws: how many random masks were asked for.
@@ -62,6 +63,7 @@ class State:
     steps: int = DEFAULT_STEPS
     mask_token: int | None = None
     neighbours: bool = False
+    pixel_maps: bool = False
     upload: Upload | None = None
     draws: int = 0
     last_good: Source = field(default_factory=Source)
@@ -146,7 +148,7 @@ def fresh_answer(question: Question, clip: Clip) -> Answer:
     return ask(
         clip,
         lambda explorer: answers.from_result(
-            question, explorer.predict(mask, mask_type=question.mask_token, **settings)
+            question, explorer.predict(mask, mask_type=question.mask_token, **settings), clip
         ),
     )
 

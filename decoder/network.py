@@ -6,6 +6,7 @@ the missing regions" and was never released; conditioning token by token is our 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +16,7 @@ from diffusers.models.embeddings import get_timestep_embedding
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from decoder.blend import blend, inner
 from vjepa.grid import take
 from vjepa.layers import Attention, Mlp, position_table
 
@@ -32,6 +34,9 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         tubelet_dim: numbers in a tubelet (3 x frames x pixels).
         feature_dim: width of the model's features.
         width, depth, num_heads: of the transformer.
+        tubelet_size: frames in a tubelet.
+        overlap: margin, in pixels, that every token draws beyond its own; there neighbours are
+            blended, so that no seams show.
         model_fingerprint: `vjepa.checkpoint.fingerprint` of the model whose features it decodes.
         model_name: what that model was called in training.
     """
@@ -45,6 +50,8 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         width: int = 256,
         depth: int = 6,
         num_heads: int = 4,
+        tubelet_size: int = 2,
+        overlap: int = 0,
         model_fingerprint: str | None = None,
         model_name: str | None = None,
     ) -> None:
@@ -57,7 +64,8 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.blocks = nn.ModuleList(ModulatedBlock(width, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
-        self.pixels_out = nn.Linear(width, tubelet_dim)
+        outer = math.isqrt(tubelet_dim // (3 * tubelet_size)) + 2 * overlap
+        self.pixels_out = nn.Linear(width, 3 * tubelet_size * outer**2)
         self.register_buffer("position", position_table(tuple(grid), width), persistent=False)
         self.apply(_init)
         nn.init.zeros_(self.pixels_out.weight)
@@ -69,6 +77,8 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         features: Float[Tensor, "B M D"],
         target_idx: Int64[Tensor, "B M"],
         source: Int64[Tensor, " B"],
+        *,
+        blended: bool = True,
     ) -> Float[Tensor, "B M P"]:
         """The clean tubelets, -1..1.
 
@@ -78,6 +88,8 @@ class TokenDecoder(ModelMixin, ConfigMixin):
             features: condition of each token, layer-normed; ignored where the source is null.
             target_idx: which tokens these are.
             source: one of `SOURCES`, sample by sample.
+            blended: whether margins are blended, or each token's own pixels taken alone, which is
+                faster and good enough on the way to the last step.
         """
         dtype = self.pixels_in.weight.dtype
         noisy, features = noisy.to(dtype), features.to(dtype)
@@ -88,7 +100,16 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         modulation = modulation.unflatten(1, (1, 6, -1)).unbind(2)  # 6 x (B, 1, W)
         for block in self.blocks:
             x = block(x, modulation)
-        return self.pixels_out(self.norm(x))
+        return self._own_pixels(self.pixels_out(self.norm(x)), target_idx, blended)
+
+    def _own_pixels(self, wide: Tensor, target_idx: Tensor, blended: bool) -> Tensor:
+        config = self.config
+        if not config.overlap:
+            return wide
+        if blended:
+            grid = tuple(config.grid)
+            return blend(wide, target_idx, grid, config.tubelet_size, config.overlap)
+        return inner(wide, config.tubelet_size, config.overlap)
 
     def _condition(self, features: Tensor, source: Tensor) -> Tensor:
         embedded = self.feature_in(features)

@@ -54,7 +54,8 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         self.scheduler.set_timesteps(sigmas=sigmas, device=device)
         for step, timestep in enumerate(self.scheduler.timesteps):
             sigma = self.scheduler.sigmas[step].expand(len(x))
-            clean = self._clean(x, sigma, features, target_idx, source, guidance_scale)
+            last = step == num_inference_steps - 1
+            clean = self._clean(x, sigma, features, target_idx, source, guidance_scale, last)
             flow = velocity(x, clean, sigma)
             x = self.scheduler.step(flow, timestep, x, return_dict=False)[0]
             if callback_on_step_end:
@@ -69,12 +70,12 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         ]
         return torch.stack(rows).to(self.network.device)
 
-    def _clean(self, x, sigma, features, target_idx, source, guidance_scale) -> Tensor:
-        clean = self.network(x, sigma, features, target_idx, source).float()
+    def _clean(self, x, sigma, features, target_idx, source, guidance_scale, last) -> Tensor:
+        clean = self.network(x, sigma, features, target_idx, source, blended=last).float()
         if guidance_scale == 1:
             return clean
         null = torch.full_like(source, SOURCES["null"])
-        prior = self.network(x, sigma, features, target_idx, null).float()
+        prior = self.network(x, sigma, features, target_idx, null, blended=last).float()
         return prior + guidance_scale * (clean - prior)
 
 

@@ -92,7 +92,7 @@ def test_a_perfect_network_is_sampled_to_its_answer():
     clean = torch.rand(2, 6, CONFIG.tubelet_dim, generator=generator()) * 2 - 1
 
     class Perfect(TokenDecoder):
-        def forward(self, *_):
+        def forward(self, *_, **__):
             return clean
 
     perfect = Perfect(CONFIG.grid, CONFIG.tubelet_dim, CONFIG.embed_dim, 32, 1, 2)

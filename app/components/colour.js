@@ -17,7 +17,8 @@ function showScale(place, colours, range) {
   place.innerHTML = `${low}<i style="background:linear-gradient(90deg,${stops})"></i>${high}`;
 }
 
-/** .42 for 0.42. */
+/** .42 for 0.42, 178 for 178.00. */
 function short(value) {
+  if (Math.abs(value) >= 100) return value.toFixed(0);
   return value.toFixed(2).replace(/^(-?)0\./, "$1.").replace(/^-?\.00$/, "0");
 }

@@ -64,6 +64,8 @@ def start(config: TrainConfig, model: VJEPA) -> Run:
             width=config.width,
             depth=config.depth,
             num_heads=config.num_heads,
+            tubelet_size=shape.tubelet_size,
+            overlap=config.overlap,
             model_fingerprint=checkpoint.fingerprint(model),
             model_name=short_name(config.model),
         )

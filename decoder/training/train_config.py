@@ -22,6 +22,7 @@ class TrainConfig(RunConfig):
         cache: folder where it is kept, `out`/cache if not given; runs on the same model and data
             can share it.
         width, depth, num_heads: size of the network; 512, 8, 8 suit a model as large as ViT-L.
+        overlap: margin, in pixels, in which neighbouring tokens are blended.
         weight_decay: of matrices.
         ema: greatest momentum of the averaged weights, which are the ones that are kept.
         feature_noise: noise on the condition, against drift of the predictor.
@@ -37,6 +38,7 @@ class TrainConfig(RunConfig):
     width: int = 256
     depth: int = 4
     num_heads: int = 4
+    overlap: int = 4
     steps: int = 3000
     lr: float = 1e-3
     warmup: int = 100
@@ -50,5 +52,7 @@ class TrainConfig(RunConfig):
         super().__post_init__()
         if self.width % self.num_heads:
             raise InputError(f"width ({self.width}) must be a multiple of num_heads.")
+        if self.overlap < 0:
+            raise InputError(f"overlap must be 0 (none) or more pixels, not {self.overlap}.")
         if self.cache_clips < 0:
             raise InputError(f"cache_clips must be 0 (no cache) or more, not {self.cache_clips}.")
