@@ -43,8 +43,8 @@ def test_a_model_is_chosen_by_path_and_answers_strokes(page, golden):
     page.wait_for_function("() => vjepaStage.clip?.id.includes('~')")
     page.keyboard.press("Escape")
     assert grid(page) == (4, 4, 4)
-    page.wait_for_function("() => !document.body.innerText.includes('Encoding clips')")
     page.get_by_text("decoder train --model").wait_for()
+    page.wait_for_selector('[data-panel="nearest"][data-content="here"]')  # its bank is made
     assert "model=" in page.url
 
     show(page, 0)

@@ -59,6 +59,7 @@ class Panels {
   /** What a figure shows from now on, and a legend for its colours. */
   fill(panel, note, content) {
     Object.assign(panel, { note, content });
+    panel.figure.dataset.content = content ? "here" : "none"; // the clip itself is no content
     const title = panel.figure.querySelector("span");
     title.textContent = note.title;
     title.dataset.tip = note.tip;
