@@ -96,7 +96,7 @@ def clusters_of(clip_id: str, layer: int, count: int, _clip: Clip) -> Int[np.nda
 def predictions_of(
     clip_id: str, mask_link: str, _clip: Clip, _mask: Bool[np.ndarray, "t h w"]
 ) -> tuple[Int[np.ndarray, " M"], Float[np.ndarray, "M D"]]:
-    """The hidden tokens, and their predicted features.
+    """The hidden tokens, and the predicted features of the last layer.
 
     Raises:
         InputError: the mask is empty or hides everything.
@@ -104,6 +104,7 @@ def predictions_of(
 
     def work(explorer) -> tuple[np.ndarray, np.ndarray]:
         seen = explorer.features(_mask, mask_type=_clip.model.mask_token)
-        return seen.target_idx.cpu().numpy(), seen.predictions.cpu().numpy()
+        predictions = seen.predictions[:, explorer.config.last_level]
+        return seen.target_idx.cpu().numpy(), predictions.cpu().numpy()
 
     return ask(_clip, work)

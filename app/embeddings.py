@@ -160,7 +160,7 @@ def point_settings(model: Model, layer: int) -> tuple[str, int, str, bool]:
 
 def predicts(config: ModelConfig, layer: int) -> bool:
     """Whether predictions are in the space of this layer."""
-    return layer == config.depth - 1 and config.output_dim == config.embed_dim
+    return layer == config.depth - 1 and config.last_level is not None
 
 
 def setting(label: str, tip: str) -> DeltaGenerator:

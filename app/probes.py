@@ -117,9 +117,10 @@ def read(
         import torch
 
         seen, every = explorer.features(_mask), torch.arange(_mask.size)
-        both = torch.cat([seen.context.float(), seen.predictions])
+        last = explorer.config.last_level  # what a probe has learned to read
+        both = torch.cat([seen.context.float(), seen.predictions[:, last]])
         return {
-            "whole": reading(probe, explorer.targets, every, explorer.grid),
+            "whole": reading(probe, explorer.targets[:, last], every, explorer.grid),
             "context": reading(probe, seen.context, seen.context_idx, explorer.grid),
             "restored": reading(
                 probe, both, torch.cat([seen.context_idx, seen.target_idx]), explorer.grid

@@ -16,6 +16,7 @@ from decoder.pipeline import PredictionDecoderPipeline, make_pipeline, velocity
 from decoder.pixels import paste, to_tubelets
 from decoder.training.batch import draw_sigma
 from decoder.training.train import TrainConfig, train
+from decoder.training.warm_start import take_over
 from vjepa import checkpoint, masks
 from vjepa.analysis.interval import interval
 from vjepa.errors import InputError
@@ -275,3 +276,24 @@ def test_intervals():
     found = interval(np.random.default_rng(0).normal(2, 1, 400))
     assert found["ci95"][0] < 2 < found["ci95"][1]
     assert found["ci95"][1] - found["ci95"][0] == pytest.approx(2 * 1.96 / 20, rel=0.1)
+
+
+def test_a_decoder_begins_with_what_fits_of_another(network, tmp_path, caplog):
+    make_pipeline(network).save_pretrained(tmp_path)
+    shape = dict(network.config)
+    wider = TokenDecoder.from_config({**shape, "feature_dim": 2 * shape["feature_dim"]})
+    before = {name: t.clone() for name, t in wider.state_dict().items()}
+    take_over(wider, tmp_path)
+    for name, value in wider.state_dict().items():
+        expected = before if name == "feature_in.weight" else network.state_dict()
+        assert torch.equal(value, expected[name])
+    assert "learned anew: feature_in.weight." in caplog.text
+
+
+def test_beginning_with_nothing_gets_one_sentence(network, tmp_path):
+    with pytest.raises(InputError, match="no decoder to begin with"):
+        take_over(network, tmp_path)
+    make_pipeline(network).save_pretrained(tmp_path)
+    other = TokenDecoder(grid=(2, 2, 2), tubelet_dim=24, feature_dim=5, width=8, num_heads=2)
+    with pytest.raises(InputError, match="Nothing"):
+        take_over(other, tmp_path)

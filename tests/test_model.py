@@ -16,6 +16,7 @@ from vjepa.layers import attend, position_table, stretch_positions
 from vjepa.model import VJEPA, MaskBatch, normalize_features
 
 CONFIG = replace(TINY, image_size=32, num_frames=8, patch_size=8, depth=2, predictor_depth=2)
+VJEPA21_LIKE = replace(TINY, family="vjepa2.1", depth=12, levels=4)
 
 
 @pytest.fixture
@@ -169,6 +170,24 @@ def test_normalize_features_has_no_parameters():
     features = torch.randn(2, 5, 24) * 3 + 1
     normed = normalize_features(features)
     torch.testing.assert_close(normed.std(-1, unbiased=False), torch.ones(2, 5), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_targets_of_several_blocks_end_in_the_encoder_s_own(clips, levels):
+    torch.manual_seed(0)
+    model = VJEPA(replace(CONFIG, levels=levels))
+    targets, width = model.target_features(clips), CONFIG.embed_dim
+    assert targets.shape == (2, CONFIG.num_tokens, levels * width)
+    layers = model.target_encoder.layers(clips)[-levels:]
+    for level, layer in enumerate(layers):
+        part = targets[..., level * width : (level + 1) * width]
+        torch.testing.assert_close(part, normalize_features(layer))
+    own = targets[..., model.config.last_level]
+    torch.testing.assert_close(own, normalize_features(model.encode(clips)))
+
+
+def test_other_levels_are_none_of_the_encoder_s_own():
+    assert VJEPA21_LIKE.last_level is None
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from vjepa import config as configs
 from vjepa.analysis.collapse import effective_rank, feature_spread
 from vjepa.augment import random_resized_crop
 from vjepa.data.sources import StoredClips, open_source, store
+from vjepa.dense import CONTEXT_WEIGHT, DenseVJEPA
 from vjepa.errors import InputError
-from vjepa.pretrain import PretrainConfig, pretrain
+from vjepa.model import VJEPA
+from vjepa.pretrain import PretrainConfig, draw_masks, pretrain
 from vjepa.schedules import cosine, linear, warmup_cosine
 
 
@@ -81,6 +83,42 @@ def test_a_run_is_not_overwritten(run_config):
     pretrain(run_config)
     with pytest.raises(InputError, match="--resume"):
         pretrain(run_config)
+
+
+def test_the_dense_loss_adds_the_visible_tokens_and_nothing_to_the_model():
+    torch.manual_seed(0)
+    dense, generator = DenseVJEPA(TINY), torch.Generator().manual_seed(0)
+    plain = dense.trained()
+    assert type(plain) is VJEPA
+    assert plain.state_dict().keys() == VJEPA(TINY).state_dict().keys()
+    clips = torch.randn(2, 3, TINY.num_frames, TINY.image_size, TINY.image_size)
+    drawn = draw_masks(TINY.grid, 2, 8, generator)
+    with torch.no_grad():
+        added = dense.loss(clips, drawn) - plain.loss(clips, drawn)
+        targets = dense.target_features(clips)
+        for mask, extra in zip(drawn, added, strict=True):
+            head = dense.context_head(dense.encode_context(clips, mask.context_idx))
+            rows = mask.context_idx[..., None].expand(-1, -1, head.shape[-1])
+            expected = (head - targets.gather(1, rows)).abs().mean()
+            assert extra == pytest.approx(CONTEXT_WEIGHT * expected.item(), abs=1e-5)
+    dense.loss(clips, drawn).mean().backward()
+    assert all(p.grad is not None for p in dense.context_head.parameters())
+
+
+def test_future_masks_stand_in_for_long_ones(tmp_path):
+    t, h, w = grid = (8, 3, 3)
+    generator, kept = torch.Generator().manual_seed(0), set()
+    for _ in range(60):
+        short, long = draw_masks(grid, 2, 500, generator, future=1.0)
+        steps = (long.context_idx // (h * w)).amax().item() + 1
+        assert long.context_idx.shape[1] == steps * h * w
+        assert long.target_idx.shape[1] == (t - steps) * h * w
+        assert long.target_idx.min() == steps * h * w
+        assert set((short.context_idx // (h * w)).unique().tolist()) == set(range(t))
+        kept.add(steps)
+    assert kept == {1, 2, 3, 4}
+    with pytest.raises(InputError, match="share"):
+        PretrainConfig(out=tmp_path, future=1.5)
 
 
 def test_nothing_to_resume(run_config):

@@ -44,7 +44,8 @@ def store(
     Args:
         out: the .npy file to write.
         clips: how many.
-        data: "world", or a folder of videos.
+        data: "world", "pans", "bundled", a folder of videos, a list of them, or several, as in
+            "8*world+pans+bundled".
         preset: the model shape whose frames they are.
         levels: difficulties of the world, mixed equally.
         seed: of the draws.

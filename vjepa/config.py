@@ -86,6 +86,13 @@ class ModelConfig:
         return self.teacher_dim or self.levels * self.embed_dim
 
     @property
+    def last_level(self) -> slice | None:
+        """Which numbers of a prediction stand for layer-normed `encode`; None: none of them do."""
+        if self.family == "vjepa2.1":  # others' features, or levels with norms of their own
+            return None
+        return slice(self.output_dim - self.embed_dim, self.output_dim)
+
+    @property
     def tubelet_dim(self) -> int:
         """Numbers in one tubelet: 3 colours x frames x pixels."""
         return 3 * self.tubelet_size * self.patch_size**2
@@ -171,6 +178,7 @@ PRESETS = {
         predictor_depth=3,
         predictor_num_heads=2,
         patch_init_std=0.06,
+        levels=4,
     ),
     "vitl16": ModelConfig(),
     "vith16": ModelConfig(embed_dim=1280, depth=32),

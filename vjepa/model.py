@@ -111,9 +111,15 @@ class VJEPA(nn.Module):
     forward = loss  # data-parallel wrappers call forward
 
     def _mask_loss(self, clips: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
-        context = self.encode_context(clips, mask.context_idx)
+        return self._prediction_loss(self.encode_context(clips, mask.context_idx), targets, mask)
+
+    def _prediction_loss(self, context: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
         predictions = self.predict(context, mask.context_idx, mask.target_idx, mask.mask_type)
         return F.l1_loss(predictions.float(), take(targets, mask.target_idx))
+
+    def trained(self) -> VJEPA:
+        """What is kept of a training run: all of it."""
+        return self
 
     @torch.no_grad()
     def update_target(self, momentum: float) -> None:

@@ -52,6 +52,10 @@ class PixelPrediction(nn.Module):
     def update_target(self, momentum: float) -> None:
         """There is no target encoder to move: the targets are pixels."""
 
+    def trained(self) -> PixelPrediction:
+        """What is kept of a training run: all of it."""
+        return self
+
 
 def normalize_tubelets(tubelets: Float[Tensor, "B N P"]) -> Float[Tensor, "B N P"]:
     """Every tubelet with mean 0 and variance 1: texture, not brightness (He et al. 2021)."""

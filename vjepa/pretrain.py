@@ -19,6 +19,7 @@ from vjepa.augment import random_resized_crop
 from vjepa.config import MASK_TYPES, preset
 from vjepa.data.clips import normalize
 from vjepa.data.sources import Source, open_source
+from vjepa.dense import DenseVJEPA
 from vjepa.errors import InputError
 from vjepa.model import VJEPA, MaskBatch, normalize_features
 from vjepa.pixels import PixelPrediction
@@ -26,7 +27,7 @@ from vjepa.run_folder import RunFolder, write_recipe
 from vjepa.schedules import cosine, linear, warmup_cosine
 from vjepa.training import RunConfig, step_generator, train_steps
 
-OBJECTIVES = {"features": VJEPA, "pixels": PixelPrediction}
+OBJECTIVES = {"dense": DenseVJEPA, "features": VJEPA, "pixels": PixelPrediction}
 """What is predicted behind the masks, and the model that does it."""
 
 
@@ -36,8 +37,11 @@ class PretrainConfig(RunConfig):
 
     Attributes:
         preset: shape of the model, one of `vjepa.config.PRESETS`.
-        objective: what is predicted, one of `OBJECTIVES`: features (V-JEPA), or pixels, the
+        objective: what is predicted, one of `OBJECTIVES`: features of the hidden tokens (V-JEPA
+            as published), of the visible ones too (dense, after V-JEPA 2.1), or pixels, the
             baseline.
+        future: share of the steps whose long-range mask hides the rest of the clip instead, after
+            its first 1 to t / 2 time steps (the published code's `max_keep`).
         final_lr: learning rate of the last step; a cosine leads to it.
         weight_decay: at the first and at the last step.
         ema: momentum of the target encoder at the first and at the last step.
@@ -46,17 +50,20 @@ class PretrainConfig(RunConfig):
     """
 
     preset: str = "demo"
-    objective: str = "features"
+    objective: str = "dense"
+    future: float = 0.5
     max_targets: int = 96
     final_lr: float = 2e-5
     weight_decay: tuple[float, float] = (0.04, 0.04)
-    ema: tuple[float, float] = (0.996, 0.9998)
+    ema: tuple[float, float] = (0.998, 0.9999)
     crop_scale: tuple[float, float] = (0.5, 1.0)
     clip_grad: float = 10.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         preset(self.preset)
+        if not 0 <= self.future <= 1:
+            raise InputError(f"future must be a share from 0 to 1, not {self.future}.")
         if self.objective not in OBJECTIVES:
             raise InputError(
                 f"There is no objective {self.objective!r}; choose {' or '.join(OBJECTIVES)}."
@@ -91,15 +98,35 @@ def start(config: PretrainConfig) -> Run:
 
 
 def draw_masks(
-    grid: masks.Grid, batch_size: int, max_targets: int, generator: Generator
+    grid: masks.Grid,
+    batch_size: int,
+    max_targets: int,
+    generator: Generator,
+    *,
+    future: float = 0.0,
 ) -> list[MaskBatch]:
-    """Both mask types for a batch."""
+    """Both mask types for a batch.
+
+    Args:
+        grid: (t, h, w).
+        batch_size: masks of each type.
+        max_targets: hidden tokens that are kept of each mask.
+        generator: of everything that is drawn.
+        future: chance that the long-range masks hide the rest of the clip instead.
+    """
     drawn = []
     for kind in MASK_TYPES:
         hidden = masks.multiblock_batch(grid, batch_size, kind, generator=generator)
+        if kind == "long" and future and torch.rand((), generator=generator) < future:
+            hidden = _draw_future(grid, generator).expand(batch_size, *grid)
         indices = masks.collate(hidden, generator=generator, max_targets=max_targets)
         drawn.append(MaskBatch(*indices, kind))
     return drawn
+
+
+def _draw_future(grid: masks.Grid, generator: Generator) -> Tensor:
+    keep = 1 + int(torch.randint(max(grid[0] // 2, 1), (), generator=generator))
+    return masks.future(grid, min(keep, grid[0] - 1))
 
 
 def draw_batch(
@@ -112,7 +139,7 @@ def draw_batch(
     frames = random_resized_crop(frames, config.crop_scale, generator=generator)
     clips = normalize(frames[mine].to(accelerator.device)).contiguous()
     grid = preset(config.preset).grid
-    drawn = draw_masks(grid, config.batch_size, config.max_targets, generator)
+    drawn = draw_masks(grid, config.batch_size, config.max_targets, generator, future=config.future)
     place = accelerator.device
     return clips, [
         MaskBatch(m.context_idx[mine].to(place), m.target_idx[mine].to(place), m.mask_type)
@@ -198,7 +225,7 @@ def pretrain(config: PretrainConfig) -> Path:
 
     train_steps(run, config, folder, accelerator, advance)
     if accelerator.is_main_process:
-        checkpoint.save(run.model, config.out / "model")
+        checkpoint.save(run.model.trained(), config.out / "model")
         write_recipe(config.out / "model", config)
     return config.out / "model"
 

@@ -23,7 +23,8 @@ class RunConfig:
 
     Attributes:
         out: folder of the run: metrics.jsonl, last.pt, and what was trained when it is done.
-        data: "world", a .npy file of stored clips, a folder of videos, or a list of them.
+        data: "world", "pans", "bundled", a .npy file of stored clips, a folder of videos, a list
+            of them, or several, as in "8*world+pans".
         levels: difficulties of the world, mixed equally.
         steps: optimizer steps.
         batch_size: clips a step, over all processes.
@@ -42,7 +43,7 @@ class RunConfig:
     levels: tuple[int, ...] = (0, 1, 2, 3, 4)
     steps: int = 4000
     batch_size: int = 32
-    lr: float = 5e-4
+    lr: float = 6e-4
     warmup: int = 300
     max_targets: int = 128
     seed: int = 0

@@ -15,15 +15,13 @@ from jaxtyping import Bool, UInt8
 from torch import Generator, Tensor
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import bundled_clips, find_videos, read_frames
+from vjepa.data.clips import UNTRAINED, bundled_clips, find_videos, read_frames
 from vjepa.data.sources import CLIP_SECONDS, duration
 from vjepa.data.world import CATEGORIES, MOTIONS, World
 from vjepa.data.world_scene import take
 from vjepa.errors import InputError
 
 STILL = MOTIONS.index("still")
-UNTRAINED_REAL = ("cup_tilt_zoom", "bigbuckbunny")
-"""Real clips that no bundled model was trained on."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ def held_out(
     if source == "world":
         return WorldClips(n, levels, config, generator)
     if source == "real":
-        return VideoClips([bundled_clips()[name] for name in UNTRAINED_REAL], n, config)
+        return VideoClips([bundled_clips()[name] for name in UNTRAINED], n, config)
     if not Path(source).is_dir():
         raise InputError(f"There are no clips {source!r}: give world, real, or a folder of videos.")
     return VideoClips(find_videos(Path(source)), n, config)

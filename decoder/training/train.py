@@ -24,6 +24,7 @@ from decoder.training.estimate import announce
 from decoder.training.examples import Material, OnlineExamples
 from decoder.training.prediction_cache import CacheKey, PredictionCache
 from decoder.training.train_config import TrainConfig
+from decoder.training.warm_start import take_over
 from vjepa import checkpoint
 from vjepa.data.sources import open_source
 from vjepa.errors import InputError
@@ -53,7 +54,7 @@ class Run:
 
 
 def start(config: TrainConfig, model: VJEPA) -> Run:
-    """A fresh network for this model, its moving average and its optimizer."""
+    """A network for this model, its moving average and its optimizer."""
     shape = model.config
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -69,6 +70,8 @@ def start(config: TrainConfig, model: VJEPA) -> Run:
             model_fingerprint=checkpoint.fingerprint(model),
             model_name=short_name(config.model),
         )
+    if config.begin_with:
+        take_over(network, config.begin_with)
     average = EMAModel(
         network.parameters(), decay=config.ema, use_ema_warmup=True, power=0.75, foreach=True
     )

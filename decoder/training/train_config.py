@@ -15,8 +15,10 @@ class TrainConfig(RunConfig):
 
     Attributes:
         model: the frozen model, by name or path.
+        begin_with: folder of a decoder, of any model, whose weights are taken over where they fit.
         num_frames, image_size: of its clips, when they are not those it was trained on.
-        data: "world", a .npy file of stored clips, a folder of videos, or a list of them.
+        data: "world", "pans", "bundled", a .npy file of stored clips, a folder of videos, a list
+            of them, or several, as in "8*world+pans".
         cache_clips: what the model says of so many clips is computed once and kept on disk, and
             every epoch takes it with other noise; 0 asks the model at every step.
         cache: folder where it is kept, `out`/cache if not given; runs on the same model and data
@@ -30,6 +32,7 @@ class TrainConfig(RunConfig):
     """
 
     model: str = "demo"
+    begin_with: Path | None = None
     num_frames: int | None = None
     image_size: int | None = None
     data: str = "world"

@@ -43,6 +43,15 @@ def bundled_clips() -> dict[str, Path]:
     return {path.stem: path for path in sorted(BUNDLED.glob("*.mp4"))}
 
 
+UNTRAINED = ("bigbuckbunny", "cup_tilt_zoom")
+"""Real clips that no bundled model is trained on: they test it."""
+
+
+def training_clips() -> list[Path]:
+    """The real clips that ship with the project and may be trained on."""
+    return [path for name, path in bundled_clips().items() if name not in UNTRAINED]
+
+
 def is_video(path: Path) -> bool:
     """Whether a path is called like a video, and is not hidden."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")

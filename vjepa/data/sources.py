@@ -20,7 +20,8 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import DEFAULT_FPS, find_videos, read_frames
+from vjepa.data import mixture
+from vjepa.data.clips import DEFAULT_FPS, find_videos, read_frames, training_clips
 from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
 from vjepa.data.world import World
 from vjepa.errors import InputError
@@ -142,24 +143,41 @@ def duration(path: Path) -> float:
 def open_source(
     data: str, config: ModelConfig, *, levels: tuple[int, ...], device: torch.device
 ) -> Source:
-    """The source that `data` names: "world", a `.npy` file, a folder of videos, or a list of them.
+    """The source that `data` names, or several, mixed: "8*world+pans+bundled".
 
-    A list is any of `vjepa.data.datasets`; its labels are not looked at.
+    A source is "world", "pans" (photos under a moving camera), "bundled" (the real clips that ship
+    with the project and may be trained on), a `.npy` file, a folder of videos, or a list of them:
+    any of `vjepa.data.datasets`; its labels are not looked at.
 
     Raises:
-        InputError: nothing is there, or it holds no clips for this model.
+        InputError: nothing is there, it holds no clips for this model, or it is no mixture.
     """
     path = Path(data)
-    if data == "world":
-        return WorldSource(config, levels, device)
     if path.is_dir():
         return Videos(find_videos(path), config)
     if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
         return Videos(open_dataset(path).paths, config)
     if path.is_file():
         return StoredClips(path, config)
+    if "+" in data:
+        shares, names = zip(*mixture.parse(data), strict=True)
+        parts = [open_source(name, config, levels=levels, device=device) for name in names]
+        return mixture.Mixture(parts, shares)
+    return _open_named(data, config, levels, device)
+
+
+def _open_named(
+    name: str, config: ModelConfig, levels: tuple[int, ...], device: torch.device
+) -> Source:
+    if name == "world":
+        return WorldSource(config, levels, device)
+    if name == "pans":
+        return mixture.Pans(config, device)
+    if name == "bundled":
+        return Videos(training_clips(), config)
     raise InputError(
-        f"There is no data {data!r}: give world, a .npy file, a folder of videos, or a list."
+        f"There is no data {name!r}: give world, pans, bundled, a .npy file, a folder of videos, "
+        "a list, or several with + between them."
     )
 
 
