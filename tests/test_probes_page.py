@@ -14,6 +14,7 @@ from app.probe_charts import class_bars
 from app.sources import Source, load_clip
 
 GRID = DEMO.config.grid
+OWN = DEMO.config.last_level
 PAGE = "from app import probes, window; window.dress(); probes.page()"
 
 
@@ -40,7 +41,7 @@ def read(clip, mask, task="appearance"):
 
 @pytest.mark.parametrize("task", probes.TASKS)
 def test_the_whole_clip_is_read_as_the_library_reads_it(model, clip, task):
-    features = rooms.ask(clip, lambda explorer: explorer.targets[None].float())
+    features = rooms.ask(clip, lambda explorer: explorer.targets[None, :, OWN].float())
     probe = vjepa.load_probe(probes.PROBES / task)
     expected = probe(features).softmax(-1)[0].numpy()
     np.testing.assert_allclose(read(clip, middle(), task)["whole"].shares, expected, atol=1e-5)
@@ -71,7 +72,7 @@ def test_what_is_hidden_reaches_only_the_reading_of_the_whole(model, clip):
 
 def test_order_of_tokens_does_not_matter(model, clip):
     probe = probes.probe_of("motion")
-    tokens = rooms.ask(clip, lambda explorer: explorer.targets.float().cpu())
+    tokens = rooms.ask(clip, lambda explorer: explorer.targets[:, OWN].float().cpu())
     order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))
     straight = probes.reading(probe, tokens, torch.arange(len(tokens)), GRID)
     shuffled = probes.reading(probe, tokens[order], order, GRID)
