@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from timm.optim import param_groups_weight_decay
 from torch import Generator, Tensor
 
 from vjepa import checkpoint, masks
@@ -22,6 +21,7 @@ from vjepa.data.sources import Source, open_source
 from vjepa.dense import DenseVJEPA
 from vjepa.errors import InputError
 from vjepa.model import VJEPA, MaskBatch, normalize_features
+from vjepa.optimizer import OPTIMIZERS
 from vjepa.pixels import PixelPrediction
 from vjepa.run_folder import RunFolder, write_recipe
 from vjepa.schedules import cosine, linear, warmup_cosine
@@ -49,11 +49,12 @@ class PretrainConfig(RunConfig):
         clip_grad: largest norm of the gradient.
     """
 
+    batch_size: int = 16
     preset: str = "demo"
     objective: str = "dense"
     future: float = 0.5
     max_targets: int = 96
-    final_lr: float = 2e-5
+    final_lr: float = 3e-5
     weight_decay: tuple[float, float] = (0.04, 0.04)
     ema: tuple[float, float] = (0.998, 0.9999)
     crop_scale: tuple[float, float] = (0.5, 1.0)
@@ -92,9 +93,7 @@ def start(config: PretrainConfig) -> Run:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = OBJECTIVES[config.objective](preset(config.preset))
-    # biases and 1-D parameters are not decayed
-    groups = param_groups_weight_decay(model, config.weight_decay[0])
-    return Run(model, torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.999), fused=True))
+    return Run(model, OPTIMIZERS[config.optimizer](model, config.lr, config.weight_decay[0]))
 
 
 def draw_masks(

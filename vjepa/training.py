@@ -14,6 +14,7 @@ from torch import Generator
 from tqdm import tqdm
 
 from vjepa.errors import InputError
+from vjepa.optimizer import OPTIMIZERS
 from vjepa.run_folder import RunFolder
 
 
@@ -28,7 +29,8 @@ class RunConfig:
         levels: difficulties of the world, mixed equally.
         steps: optimizer steps.
         batch_size: clips a step, over all processes.
-        lr: peak learning rate.
+        optimizer: one of `vjepa.optimizer.OPTIMIZERS`.
+        lr: peak learning rate; Muon wants about five times AdamW's.
         warmup: steps that lead to it.
         max_targets: hidden tokens per clip and mask; fewer make a step cheaper.
         seed: of weights, data, masks and noise.
@@ -43,7 +45,8 @@ class RunConfig:
     levels: tuple[int, ...] = (0, 1, 2, 3, 4)
     steps: int = 4000
     batch_size: int = 32
-    lr: float = 6e-4
+    optimizer: str = "muon"
+    lr: float = 3e-3
     warmup: int = 300
     max_targets: int = 128
     seed: int = 0
@@ -56,6 +59,10 @@ class RunConfig:
         for name in ("steps", "batch_size", "max_targets", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(
+                f"There is no optimizer {self.optimizer!r}; choose {' or '.join(OPTIMIZERS)}."
+            )
         if self.precision not in ("bf16", "no"):
             raise InputError(f"precision must be bf16 or no, not {self.precision!r}.")
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from diffusers.training_utils import EMAModel
-from timm.optim import param_groups_weight_decay
 
 import vjepa
 from decoder.network import TokenDecoder
@@ -29,6 +28,7 @@ from vjepa import checkpoint
 from vjepa.data.sources import open_source
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
+from vjepa.optimizer import OPTIMIZERS
 from vjepa.run_folder import RunFolder, write_recipe
 from vjepa.schedules import warmup_cosine
 from vjepa.training import train_steps
@@ -75,8 +75,7 @@ def start(config: TrainConfig, model: VJEPA) -> Run:
     average = EMAModel(
         network.parameters(), decay=config.ema, use_ema_warmup=True, power=0.75, foreach=True
     )
-    groups = param_groups_weight_decay(network, config.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.99), fused=True)
+    optimizer = OPTIMIZERS[config.optimizer](network, config.lr, config.weight_decay)
     return Run(network, average, optimizer)
 
 

@@ -43,7 +43,6 @@ class TrainConfig(RunConfig):
     num_heads: int = 4
     overlap: int = 4
     steps: int = 3000
-    lr: float = 1e-3
     warmup: int = 100
     weight_decay: float = 0.01
     ema: float = 0.999
