@@ -1,0 +1,241 @@
+"""Writes the tables of the model card from what was measured: `python benchmarks/write_card.py`.
+
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, in the card and in README.md, and
+is made of the JSON files beside the card. Text is written by hand, numbers in tables never are; a
+test compares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "assets" / "demo"
+FILES = (DEMO / "README.md", ROOT / "README.md")
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.S)
+CONDITIONS = {
+    "target": "A true features (ceiling)",
+    "predicted": "B predicted",
+    "shuffled": "C another clip's predictions",
+    "null": "D nothing",
+    "mean_colour": "E mean colour",
+    "temporal_copy": "E temporal copy",
+    "inpainting": "E inpainting",
+}
+BY_GROUP = ("target", "predicted", "null", "trivial")
+FEW_LABELS, FEW_PROBES = 0.05, ("attentive", "linear")
+
+
+def read(name: str) -> dict | list:
+    """What a benchmark wrote."""
+    return json.loads((DEMO / name).read_text())
+
+
+def lines(*rows: list[str]) -> str:
+    """A Markdown table; the first row is its head."""
+    head, *rest = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *rest])
+
+
+def within(low_high: list[float], sign: str = "", digits: int = 2) -> str:
+    """A 95 % interval."""
+    return "[" + ", ".join(f"{value:{sign}.{digits}f}" for value in low_high) + "]"
+
+
+def signed(score: dict) -> str:
+    """A difference and its interval."""
+    return f"{score['mean']:+.2f} {within(score['ci95'], '+')}"
+
+
+def percent(score: dict, sign: str = "") -> str:
+    """A share and its interval, in percent."""
+    interval = within([100 * value for value in score["ci95"]], sign, 1)
+    return f"{100 * score['mean']:{sign}.1f} {interval}"
+
+
+def summary() -> str:
+    """The README's: PSNR of what is decoded from what."""
+    psnr = read("card.json")["scores"]["world"]["psnr"]
+    names = {
+        "target": "true features",
+        "predicted": "predictions",
+        "shuffled": "another clip's predictions",
+        "null": "nothing",
+        "trivial": "best trivial fill",
+    }
+    values = [f"**{psnr[n]:.1f}**" if n == "predicted" else f"{psnr[n]:.1f}" for n in names]
+    return lines(["decoded from", *names.values()], ["PSNR, dB", *values])
+
+
+def conditions() -> str:
+    """PSNR and SSIM of every condition, on the world and on real clips."""
+    scores = read("card.json")["scores"]
+    rows = [
+        [title]
+        + [
+            f"{scores[data][measure][name]:.{digits}f}"
+            for data in ("world", "real")
+            for measure, digits in (("psnr", 2), ("ssim", 3))
+        ]
+        for name, title in CONDITIONS.items()
+    ]
+    return lines(["condition", "PSNR, dB", "SSIM", "real: PSNR", "real: SSIM"], *rows)
+
+
+def measures() -> str:
+    """Every measure with its aim."""
+    scores = read("card.json")["scores"]
+    among = {data: scores[data]["reencode"]["among"] for data in scores}
+    found = f"re-encoding finds its own predictions, among {among['world']} (real {among['real']})"
+    rows = [
+        ["B - C: predicted over another clip's, dB", "4 (real 2)", "predicted_minus_shuffled"],
+        ["B - D: predicted over nothing, dB", "3", "predicted_minus_null"],
+        ["B - E: predicted over the best trivial fill, dB", "", "predicted_minus_trivial"],
+        ["the same on the pixels of the moving object, dB", "above 0", "moving_object"],
+        ["knowledge (B - D) / (A - D)", ".6", "knowledge"],
+        ["sharpness against the truth, 4 steps", ".8 to 1.2", "sharpness"],
+        ["Spearman of spread and error", "above .3", "spread_error_spearman"],
+        [found, "above .5", "top1"],
+        ["the same, decoded from nothing", "", "top1_null"],
+        ["PSNR by steps, dB", "", "psnr_by_steps"],
+        ["sharpness by steps", "", "sharpness_by_steps"],
+        ["4 steps minus 32, dB", "within .5", "four_steps_minus_32"],
+    ]
+    cells = [
+        [*row[:2], *(measure(scores[data], row[2]) for data in ("world", "real"))] for row in rows
+    ]
+    return lines(["measure (95 % interval over clips)", "aim", "world", "real"], *cells)
+
+
+def measure(scores: dict, name: str) -> str:
+    """One cell of `measures`."""
+    if name == "moving_object":
+        return signed(scores[name]["predicted_minus_trivial"]) if scores[name] else ""
+    if name.startswith("top1"):
+        score = scores["reencode"][name]
+        return f"{score['mean']:.2f} {within(score['ci95'])}"
+    if name.endswith("_by_steps"):
+        return ", ".join(f"{steps}: {value:.2f}" for steps, value in scores[name].items())
+    if isinstance(scores[name], dict):
+        return signed(scores[name])
+    interval = "spread_error_ci95" if name == "spread_error_spearman" else f"{name}_ci95"
+    return f"{scores[name]:.2f} {within(scores[interval])}"
+
+
+def masks() -> str:
+    """PSNR by kind of mask."""
+    return by_group("mask", "by_mask")
+
+
+def times() -> str:
+    """PSNR by time since a hidden place was last seen."""
+    return by_group("time steps since seen", "by_time_since_seen")
+
+
+def by_group(title: str, name: str) -> str:
+    """PSNR of the conditions, group by group, on the world."""
+    groups = read("card.json")["scores"]["world"][name]
+    rows = [
+        [group, str(part["clips"]), *(f"{part['psnr'][c]:.2f}" for c in BY_GROUP)]
+        for group, part in groups.items()
+    ]
+    return lines([title, "clips", "A", "B", "D", "best E"], *rows)
+
+
+def probes() -> str:
+    """Frozen probes with all labels, and the strongest of them with few."""
+    rows = [
+        row
+        for row in read("probes.json")["rows"]
+        if row["labels"] == 1 or (row["labels"] == FEW_LABELS and row["probe"] in FEW_PROBES)
+    ]
+    cells = [
+        [
+            f"{row['labels']:.0%}",
+            row["task"],
+            row["probe"],
+            percent(row["accuracy"]),
+            *(percent(row["baselines"][name]) for name in ("pixel", "random")),
+            *(percent(row[f"above_{name}"], "+") for name in ("pixel", "random")),
+        ]
+        for row in rows
+    ]
+    head = "labels | task | probe | V-JEPA | pixel prediction | random weights | minus pixel"
+    return lines([*head.split(" | "), "minus random"], *cells)
+
+
+def surprise() -> str:
+    """How often both impossible clips of a set surprise more than both possible ones."""
+    rows = [
+        [
+            case["kind"],
+            "behind a post" if case["hidden"] else "in plain view",
+            *(percent(case[who]["sets"]) for who in ("model", "pixels")),
+        ]
+        for case in read("surprise.json")["cases"]
+    ]
+    return lines(["what happens", "where", "surprise, %", "change of pixels, %"], *rows)
+
+
+def recipes() -> str:
+    """Short pretraining runs."""
+    rows = [
+        [
+            row["recipe"],
+            *(f"{row['pixels'][name]:.2f}" for name in ("predicted", "true")),
+            f"{row['spread']:.2f}",
+            f"{row['rank']:.0f}",
+            *(
+                f"{row['probes'][f'{task}, linear']['model']:.1f}"
+                for task in ("appearance", "motion")
+            ),
+        ]
+        for row in read("recipes.json")
+    ]
+    head = "recipe | predicted, dB | true, dB | spread | rank | appearance, % | motion, %"
+    return lines(head.split(" | "), *rows)
+
+
+def supervised() -> str:
+    """Training with labels, level by level."""
+    rows = [
+        [
+            f"{row['level']}: {row['name']}",
+            *(percent(row[task]) for task in ("appearance", "motion")),
+        ]
+        for row in read("supervised.json")
+    ]
+    return lines(["level", "appearance, %", "motion, %"], *rows)
+
+
+TABLES = {
+    make.__name__: make
+    for make in (
+        summary,
+        conditions,
+        measures,
+        masks,
+        times,
+        probes,
+        surprise,
+        recipes,
+        supervised,
+    )
+}
+
+
+def filled(text: str) -> str:
+    """A document with its tables made anew."""
+    return PLACE.sub(lambda found: found[1] + TABLES[found[2]]() + "\n" + found[3], text)
+
+
+def main() -> None:
+    """Writes both documents."""
+    for path in FILES:
+        path.write_text(filled(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()
