@@ -105,8 +105,8 @@ def test_selected_points_light_their_patches_and_patches_their_points(page, addr
 
     click(page, "colours", 6, 0)
     assert len(selected(page)) == 1
-    page.wait_for_function(
-        """() => document.querySelector('.js-plotly-plot')?.data  // null while the chart is replaced
+    page.wait_for_function(  # the chart is missing while it is replaced
+        """() => document.querySelector('.js-plotly-plot')?.data
             ?.some((trace) => trace.selectedpoints?.length === 1)"""
     )
 
