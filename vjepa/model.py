@@ -25,6 +25,10 @@ class MaskBatch:
     target_idx: Int64[Tensor, "B M"]
     mask_type: str | int
 
+    def to(self, device: torch.device) -> MaskBatch:
+        """The same indices on a device."""
+        return MaskBatch(self.context_idx.to(device), self.target_idx.to(device), self.mask_type)
+
 
 class VJEPA(nn.Module):
     """Feature prediction from video (Bardes et al. 2024, equation 1).

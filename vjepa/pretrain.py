@@ -139,11 +139,8 @@ def draw_batch(
     clips = normalize(frames[mine].to(accelerator.device)).contiguous()
     grid = preset(config.preset).grid
     drawn = draw_masks(grid, config.batch_size, config.max_targets, generator, future=config.future)
-    place = accelerator.device
-    return clips, [
-        MaskBatch(m.context_idx[mine].to(place), m.target_idx[mine].to(place), m.mask_type)
-        for m in drawn
-    ]
+    shares = [MaskBatch(m.context_idx[mine], m.target_idx[mine], m.mask_type) for m in drawn]
+    return clips, [share.to(accelerator.device) for share in shares]
 
 
 def train_step(

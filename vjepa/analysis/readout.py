@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 
 from vjepa.data.clips import normalize
 from vjepa.grid import patchify, take
-from vjepa.model import VJEPA, MaskBatch
+from vjepa.model import VJEPA
 from vjepa.pretrain import draw_masks
 
 BATCH = 32
@@ -86,9 +86,7 @@ def _batch_examples(
     targets = model.target_features(clips)
     pixels = patchify(frames.permute(0, 4, 1, 2, 3) / 255, model.config)
     for mask in draw_masks(model.grid, len(frames), TARGETS, generator, future=FUTURE):
-        place = MaskBatch(
-            mask.context_idx.to(model.device), mask.target_idx.to(model.device), mask.mask_type
-        )
+        place = mask.to(model.device)
         context = model.encode_context(clips, place.context_idx)
         predicted = model.predict(context, place.context_idx, place.target_idx, place.mask_type)
         rows = {

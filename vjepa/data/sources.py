@@ -182,7 +182,7 @@ def _open_named(
 
 
 def store(source: Source, path: Path, count: int, *, seed: int, chunk: int = 64) -> None:
-    """Draws clips once and stores them: on a CPU, drawing costs as much as training.
+    """Draws clips once and stores them: drawing shares the cores with training.
 
     Args:
         source: where the clips come from.
