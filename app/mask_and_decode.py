@@ -11,13 +11,12 @@ from app.answers import Prediction, Question
 from app.models import Model
 from app.previews import Nearest, Preview
 from app.rooms import model_room
-from app.session import SEEDS, STEPS, State, answer_for, at_hand
+from app.session import MAPS, SEEDS, STEPS, VIEWS, State, answer_for, at_hand
 from app.sources import Clip
 from app.workbench import query, visitor, workbench
 from vjepa.errors import InputError
 
 LOADING = ":material/hourglass: The model is loading: your mask is answered as soon as it is here."
-VIEWS = ("diffusion", "neighbours")
 
 NUMBERS_HELP = (
     "**Hidden**: share of tokens behind the mask. **Error**: mean L1 distance of predicted and "
@@ -33,7 +32,6 @@ VIEW_HELP = (
     "How predicted features become pixels. **diffusion**: the trained decoder draws them. "
     "**neighbours**: pieces of other clips whose true features are closest stand in."
 )
-MAPS = ("features", "pixels")
 MAPS_HELP = (
     "Where the prediction is wrong. **features**: the error of each predicted token. **pixels**: "
     "how far the samples differ, beside how far their mean is off: what the features leave open, "

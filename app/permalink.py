@@ -9,7 +9,7 @@ import numpy as np
 from app import models
 from app.mask_bits import from_link, to_link
 from app.models import ModelSource
-from app.session import SEEDS, STEPS, State
+from app.session import MAPS, SEEDS, STEPS, VIEWS, State
 from app.sources import Source
 from vjepa.errors import InputError
 
@@ -34,6 +34,10 @@ def to_query(state: State) -> dict[str, str]:
     query["steps"] = str(state.steps)
     if state.mask_token is not None:
         query["token"] = str(state.mask_token)
+    if state.neighbours:
+        query["view"] = VIEWS[1]
+    if state.pixel_maps:
+        query["errors"] = MAPS[1]
     if state.selection:
         query["select"] = to_link(_chosen(state))
     return query
@@ -63,6 +67,10 @@ def read_query(query: Mapping[str, str], state: State) -> None:
         state.steps = _steps(query)
     if "token" in query:
         state.mask_token = _token(query, state)
+    if "view" in query:
+        state.neighbours = _second(query, "view", VIEWS)
+    if "errors" in query:
+        state.pixel_maps = _second(query, "errors", MAPS)
     if "select" in query:
         state.select(np.flatnonzero(from_link(query["select"], state.mask.shape)).tolist())
 
@@ -100,6 +108,13 @@ def _steps(query: Mapping[str, str]) -> int:
     if steps not in STEPS:
         raise InputError(f"This link asks for {steps} steps: choose one of {STEPS} on the page.")
     return steps
+
+
+def _second(query: Mapping[str, str], name: str, choices: tuple[str, str]) -> bool:
+    """Whether the link asks for the second of two choices."""
+    if query[name] not in choices:
+        raise InputError(f"{name} in this link is unknown: choose one of {choices} on the page.")
+    return query[name] == choices[1]
 
 
 def _number(query: Mapping[str, str], name: str, kind: type) -> int | float:

@@ -22,6 +22,10 @@ FIRST_VIEW = ASSETS / "first_view"
 SEEDS = 4
 STEPS = (1, 4, 8, 16, 32)
 DEFAULT_STEPS = 4
+VIEWS = ("diffusion", "neighbours")
+"""What stands for predicted features in pixels."""
+MAPS = ("features", "pixels")
+"""Whose error is shown."""
 
 
 @dataclass

@@ -218,6 +218,8 @@ def test_link_restores_the_page(page, model):
         {"mask": "2x3x3.eJz7DwABAQEA"},
         {"seed": "-1"},
         {"steps": "5"},
+        {"view": "crystal-ball"},
+        {"errors": "none"},
     ],
 )
 def test_broken_link_gets_one_sentence(page, model, query):
@@ -241,6 +243,14 @@ def test_query_of_a_fresh_visit_restores_it():
     other.send_mask(~state.mask)
     permalink.read_query(permalink.to_query(state), other)
     assert (other.mask == state.mask).all()
+
+
+def test_a_link_keeps_what_is_shown_and_how():
+    state, other = session.start_state(), session.start_state()
+    state.neighbours = state.pixel_maps = True
+    state.steps = 16
+    permalink.read_query(permalink.to_query(state), other)
+    assert (other.neighbours, other.pixel_maps, other.steps) == (True, True, 16)
 
 
 def test_uploads_leave_no_file_behind(tmp_path, monkeypatch):
