@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +26,7 @@ CONDITIONS = {
     "inpainting": "E inpainting",
 }
 BY_GROUP = ("target", "predicted", "null", "trivial")
+TASKS = ("appearance", "motion")
 FEW_LABELS, FEW_PROBES = 0.05, ("attentive", "linear")
 
 
@@ -180,22 +182,26 @@ def surprise() -> str:
 
 
 def recipes() -> str:
-    """Short pretraining runs."""
-    rows = [
+    """Short pretraining runs, below what the mean tubelet and random weights reach."""
+    rows = read("recipes.json")
+    cells = [
         [
             row["recipe"],
             *(f"{row['pixels'][name]:.2f}" for name in ("predicted", "true")),
             f"{row['spread']:.2f}",
             f"{row['rank']:.0f}",
-            *(
-                f"{row['probes'][f'{task}, linear']['model']:.1f}"
-                for task in ("appearance", "motion")
-            ),
+            *linear(row, "model"),
         ]
-        for row in read("recipes.json")
+        for row in rows
     ]
+    nothing = [f"{rows[0]['pixels']['nothing']:.2f}", "", "", "", *linear(rows[0], "random")]
     head = "recipe | predicted, dB | true, dB | spread | rank | appearance, % | motion, %"
-    return lines(head.split(" | "), *rows)
+    return lines(head.split(" | "), ["mean tubelet; random weights", *nothing], *cells)
+
+
+def linear(row: dict, who: str) -> list[str]:
+    """What the linear probes of a recipe, or of random weights beside it, read."""
+    return [f"{row['probes'][f'{task}, linear'][who]:.1f}" for task in TASKS]
 
 
 def supervised() -> str:
@@ -203,11 +209,12 @@ def supervised() -> str:
     rows = [
         [
             f"{row['level']}: {row['name']}",
-            *(percent(row[task]) for task in ("appearance", "motion")),
+            *(percent(row[clips][task]) for task, clips in product(TASKS, ("held_out", "known"))),
         ]
         for row in read("supervised.json")
     ]
-    return lines(["level", "appearance, %", "motion, %"], *rows)
+    head = "level | appearance, % | of known objects | motion, % | of known objects"
+    return lines(head.split(" | "), *rows)
 
 
 TABLES = {
