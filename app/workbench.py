@@ -25,7 +25,8 @@ VIEWS = "views"
 LOADING = ":material/hourglass: The model is loading: this page fills as soon as it is here."
 WORKING = "The model is at work."
 LINK_HELP = (
-    "This page with this clip, mask, selection and settings, as a link. Uploads cannot be linked."
+    "This page with this clip, mask and selection, and how they are decoded, as a link. "
+    "Uploads cannot be linked."
 )
 
 Draw = Callable[[State, Clip], None]
