@@ -17,7 +17,6 @@ from vjepa.analysis.features import FrozenModel, encode
 from vjepa.analysis.labelled import VideoClips, WorldClips
 from vjepa.analysis.tasks import WORLD_TASKS, Classification
 from vjepa.checkpoint import ASSETS
-from vjepa.config import ModelConfig
 from vjepa.data.datasets import LabelledVideos, require_classes
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
@@ -35,19 +34,13 @@ def random_twin(model: VJEPA, seed: int = 0) -> VJEPA:
 
 
 def baselines(model: VJEPA) -> dict[str, FrozenModel]:
-    """What a model is compared with: its random twin, and pixel prediction of the same encoder."""
+    """What a model is compared with: its random twin, and pixel prediction if it has its shape."""
     found: dict[str, FrozenModel] = {"random": random_twin(model)}
     if PIXELS.is_dir():
         twin = pixels.load(PIXELS)
-        if _encoder_shape(twin.config) == _encoder_shape(model.config):
+        if twin.config == model.config:
             found["pixel"] = twin.to(model.device, model.dtype)
     return found
-
-
-def _encoder_shape(config: ModelConfig) -> dict:
-    """The predictor is thrown away before anything is asked."""
-    values = config.to_dict()
-    return {name: values[name] for name in values if not name.startswith("predictor_")}
 
 
 def evaluate(
