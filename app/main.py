@@ -2,7 +2,12 @@
 
 import streamlit as st
 
-from app import embeddings, evaluation, mask_and_decode, probes, similarity, surprise, window
+from app import similarity, window
+from app.embeddings import page as embeddings
+from app.evaluation import page as evaluation
+from app.mask_and_decode import page as mask_and_decode
+from app.probes import page as probes
+from app.surprise import page as surprise
 
 PAGES = (
     ("Mask and decode", ":material/brush:", mask_and_decode.page),

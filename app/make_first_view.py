@@ -5,27 +5,17 @@ Run it again whenever the demo model changes; a test compares the two.
 
 from __future__ import annotations
 
-import torch
-
-from app import answers, session
-from app.models import DEMO
-from app.sources import Source, load_clip
-from vjepa import masks
+from app.mask_and_decode import answers
+from app.workbench import session
+from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.models import DEMO
 
 
 def main() -> None:
     """Asks the model about the default clip and writes the answer to `assets/first_view`."""
-    clip = load_clip(Source(), DEMO)
-    question = answers.ask(
-        clip, first_mask().numpy(), tuple(range(session.SEEDS)), session.DEFAULT_STEPS
-    )
-    answers.save(session.fresh_answer(question, clip), session.FIRST_VIEW)
-
-
-def first_mask() -> torch.Tensor:
-    """The frame's middle, once it was seen for a moment: what was there has to go on."""
-    t, h, w = DEMO.config.grid
-    return masks.box((t, h, w), (t // 4, t), (1, h - 1), (1, w - 1))
+    clip = load_clip(ClipAddress(), DEMO)
+    question = answers.question_of(session.start_state(), clip)
+    answers.save(answers.fresh_answer(question, clip), answers.FIRST_VIEW)
 
 
 if __name__ == "__main__":

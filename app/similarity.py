@@ -8,10 +8,10 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float
 
-from app import components, layers
-from app.session import State
-from app.sources import Clip
-from app.workbench import views, workbench
+from app.workbench import clip_features, components
+from app.workbench.bench import views, workbench
+from app.workbench.clip import Clip
+from app.workbench.session import State
 
 COSINE_TIP = (
     "Cosine similarity of every token's features to those of the chosen patch: bright is alike. "
@@ -77,7 +77,7 @@ def page() -> None:
 
 def draw(state: State, clip: Clip) -> None:
     """The settings, the two views, and what they come to."""
-    features = layers.layers_of(clip)
+    features = clip_features.layers_of(clip)
     layer, centred = settings(len(features))
     truth = actor_tokens(clip)
     choice = choose(state.selection, state.mask.shape, truth)
@@ -90,7 +90,7 @@ def settings(count: int) -> tuple[int, bool]:
     """Which layer, and whether the clip's mean is taken away."""
     with st.container(horizontal=True, vertical_alignment="center", key="settings"):
         st.markdown("layer", help=LAYER_HELP, width="content")
-        layer = layers.choice(st, count, "similarity_layer")
+        layer = clip_features.choice(st, count, "similarity_layer")
         centred = st.toggle("centred", value=True, key="similarity_centred", help=CENTRED_HELP)
     return layer, centred
 
@@ -123,12 +123,12 @@ def follow(
     """Compares, tracks and propagates by the features of one layer."""
     import torch
 
-    from vjepa.analysis import similarity
+    from vjepa.analysis import following
 
-    ways = similarity.directions(torch.from_numpy(features), centred)
-    track = similarity.track(ways, choice.token, grid)
-    labels = similarity.propagate(ways, torch.from_numpy(choice.tokens), choice.step, grid)
-    cosine = similarity.cosine(ways, choice.token).view(grid)
+    ways = following.directions(torch.from_numpy(features), centred)
+    track = following.track(ways, choice.token, grid)
+    labels = following.propagate(ways, torch.from_numpy(choice.tokens), choice.step, grid)
+    cosine = following.cosine(ways, choice.token).view(grid)
     return Found(cosine.numpy(), frozenset(track.tolist()), labels.numpy())
 
 
@@ -138,7 +138,7 @@ def actor_tokens(clip: Clip) -> Bool[np.ndarray, "t h w"] | None:
         return None
     import torch
 
-    from vjepa.analysis.similarity import MAJORITY, coverage
+    from vjepa.analysis.following import MAJORITY, coverage
 
     return (coverage(torch.from_numpy(clip.actor), clip.model.config) > MAJORITY).numpy()
 
@@ -187,6 +187,6 @@ def overlap(found: Found, truth: Bool[np.ndarray, "t h w"], step: int) -> float:
     """J of the propagated object."""
     import torch
 
-    from vjepa.analysis import similarity
+    from vjepa.analysis import following
 
-    return similarity.overlap(torch.from_numpy(found.labels), torch.from_numpy(truth), step)
+    return following.overlap(torch.from_numpy(found.labels), torch.from_numpy(truth), step)

@@ -23,7 +23,7 @@ from torch import Generator
 from decoder import Explorer
 from vjepa import masks
 from vjepa.data.clips import bundled_clips, normalize
-from vjepa.grid import split
+from vjepa.tokens import split
 
 SEEDS, STEPS, NAIVE_STEPS, REPEATS = (0, 1, 2, 3), 4, 100, 7
 UNET_WIDTHS = range(16, 129, 8)

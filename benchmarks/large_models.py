@@ -24,8 +24,8 @@ import torch
 from torch import Generator, Tensor
 
 from vjepa import checkpoint, config
-from vjepa.grid import split
 from vjepa.model import VJEPA
+from vjepa.tokens import split
 
 VISIBLE = (0.1, 0.25, 0.4)
 REPEATS = 3

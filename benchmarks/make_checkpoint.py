@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 from torch._subclasses import FakeTensorMode
 
-from vjepa.layers import position_table
+from vjepa.tokens import position_table
 
 Shapes = dict[str, tuple[int, ...]]
 PREFIX = "module.backbone."

@@ -24,13 +24,11 @@ import torch
 from tqdm import tqdm
 
 import vjepa
-from vjepa.analysis.compare import PROBES, Run, Scores, choose, measure, table
-from vjepa.analysis.features import Tokens, encode
+from vjepa.analysis.attentive import save_probe
+from vjepa.analysis.features import LabelledWorld, Tokens, encode
 from vjepa.analysis.fit import Recipe, fit
-from vjepa.analysis.labelled import WorldClips
-from vjepa.analysis.probe import CACHE, baselines
+from vjepa.analysis.probe import CACHE, PROBES, Scores, Trial, baselines_of, choose, measure, table
 from vjepa.analysis.tasks import WORLD_TASKS
-from vjepa.attentive import save_probe
 from vjepa.checkpoint import BUNDLED
 
 SEEDS = (0, 1, 2)
@@ -64,14 +62,14 @@ class DoneRuns:
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def read(self, run: Run) -> Scores | None:
+    def read(self, run: Trial) -> Scores | None:
         """The scores of a run, or None if it is not done."""
         if not self._path(run).is_file():
             return None
         with np.load(self._path(run)) as arrays:
             return {tuple(name.split()): arrays[name] for name in arrays}
 
-    def write(self, run: Run, scores: Scores) -> None:
+    def write(self, run: Trial, scores: Scores) -> None:
         """Keeps the scores of a run; a file that is there is whole."""
         partial = self._path(run).with_suffix(".partial.npz")
         np.savez(partial, **{" ".join(pair): values for pair, values in scores.items()})
@@ -81,7 +79,7 @@ class DoneRuns:
         """The table is written: the next one begins anew."""
         shutil.rmtree(self.folder)
 
-    def _path(self, run: Run) -> Path:
+    def _path(self, run: Trial) -> Path:
         return self.folder / f"{'-'.join(map(str, run))}.npz"
 
 
@@ -115,10 +113,10 @@ def main() -> None:
     options = parser.parse_args()
     settings = {name: getattr(options, name) for name in ("level", "train_clips", "test_clips")}
     model, watch = vjepa.load("demo"), Stopwatch()
-    models = {"model": model, **baselines(model)}
+    models = {"model": model, **baselines_of(model)}
     tokens = {}
     for split in ("train", "test"):
-        clips = WorldClips(options.level, split, settings[f"{split}_clips"], model.config)
+        clips = LabelledWorld(options.level, split, settings[f"{split}_clips"], model.config)
         with watch.stage(f"draw and encode {split} clips"):
             tokens[split] = encode(models, clips, options.cache)
     done = DoneRuns(options.cache / "done", settings, tokens["train"], tokens["test"])

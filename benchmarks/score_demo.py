@@ -15,10 +15,10 @@ from pathlib import Path
 from torch import Generator
 
 from decoder import Explorer
-from decoder.evaluation import charts
-from decoder.evaluation.cases import write_cases
-from decoder.evaluation.evaluate import evaluate_clips
-from decoder.evaluation.held_out import held_out
+from decoder.scoring import report
+from decoder.scoring.cases import write_cases
+from decoder.scoring.held_out import held_out
+from decoder.scoring.score import score_clips
 from vjepa.checkpoint import BUNDLED
 
 LEVELS = (0, 1, 2, 3, 4)
@@ -28,7 +28,7 @@ SEED, STEPS = 0, 4
 def score(explorer: Explorer, source: str, n: int, cases: Path) -> dict:
     """Decoding of one kind of clips, with its cases as pictures."""
     clips = held_out(source, n, explorer.config, LEVELS, Generator().manual_seed(SEED))
-    table, scores = evaluate_clips(explorer, clips, seed=SEED, steps=STEPS)
+    table, scores = score_clips(explorer, clips, seed=SEED, steps=STEPS)
     settings = {"seed": SEED, "steps": STEPS}
     return table | {"cases": write_cases(explorer, clips, scores, cases / source, **settings)}
 
@@ -42,7 +42,7 @@ def make_card(world_clips: int, real_clips: int, out: Path) -> dict:
         for source, n in (("world", world_clips), ("real", real_clips))
     }
     for source, table in scores.items():
-        charts.save(table, out / f"scores_{source}.svg")
+        report.save(table, out / f"scores_{source}.svg")
     return {
         "model": json.loads((folder / "model" / "training.json").read_text()),
         "decoder": json.loads((folder / "decoder" / "training.json").read_text()),

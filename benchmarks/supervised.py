@@ -21,16 +21,14 @@ from torch import Generator, Tensor, nn
 from tqdm import trange
 
 from vjepa import masks
-from vjepa.analysis.interval import interval
-from vjepa.attentive import AttentiveProbe
+from vjepa.analysis.attentive import AttentiveProbe
+from vjepa.analysis.intervals import interval
 from vjepa.checkpoint import default_device
 from vjepa.config import preset
 from vjepa.data.clips import normalize
-from vjepa.data.world import CATEGORIES, LEVELS, MOTIONS, World, WorldBatch
-from vjepa.encoder import Encoder
-from vjepa.optimizer import muon
-from vjepa.schedules import warmup_cosine
-from vjepa.training import step_generator
+from vjepa.training import muon, step_generator, warmup_cosine
+from vjepa.transformer import Encoder
+from vjepa.world.world import CATEGORIES, LEVELS, MOTIONS, World, WorldBatch
 
 TASKS = {"appearance": CATEGORIES, "motion": MOTIONS}
 BATCH, LR, WARMUP, DECAY, SEED = 32, 3e-3, 100, 0.05, 0

@@ -12,7 +12,7 @@ import json
 from torch import Generator
 
 import vjepa
-from vjepa.analysis.surprise import HORIZON, MASK_TYPE, evaluate
+from vjepa.analysis.surprise import HORIZON, MASK_TYPE, score_surprise
 from vjepa.checkpoint import BUNDLED
 
 
@@ -23,7 +23,7 @@ def write(scenes: int, seed: int) -> dict:
         "seed": seed,
         "horizon": HORIZON,
         "mask_type": MASK_TYPE,
-        "cases": evaluate(vjepa.load("demo"), scenes, Generator().manual_seed(seed)),
+        "cases": score_surprise(vjepa.load("demo"), scenes, Generator().manual_seed(seed)),
     }
     path = BUNDLED["demo"].parent / "surprise.json"
     path.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")

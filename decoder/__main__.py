@@ -10,14 +10,14 @@ import numpy as np
 import tyro
 
 from decoder import media
-from decoder.evaluation import report
-from decoder.evaluation.evaluate import evaluate as run_evaluation
+from decoder.bank import retrieve
 from decoder.explorer import Explorer
-from decoder.mask_file import read_mask
-from decoder.retrieval.retrieve import retrieve
+from decoder.media import read_mask
+from decoder.scoring import report
+from decoder.scoring.score import score_decoder
 from decoder.training.train import TrainConfig
 from decoder.training.train import train as run_training
-from vjepa import command
+from vjepa import errors
 from vjepa.errors import InputError
 
 
@@ -28,6 +28,7 @@ def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")]) -> None:
 
 def evaluate(
     model: str = "demo",
+    decoder: Path | None = None,
     clips: str = "world",
     n: int = 200,
     levels: tuple[int, ...] = (0, 1, 2, 3, 4),
@@ -40,6 +41,7 @@ def evaluate(
 
     Args:
         model: "demo", a folder with model/ and decoder/, or a model that a decoder was trained on.
+        decoder: the folder of its decoder, where none is found beside it or it is to be another.
         clips: "world" (held-out objects and panoramas), "real", or a folder of videos.
         n: number of clips.
         levels: difficulties of the world, mixed equally.
@@ -48,9 +50,9 @@ def evaluate(
         out: a file to write the table to, as JSON; its charts go beside it, as SVG.
         json_line: print the table as one line of JSON.
     """
-    explorer = Explorer.load(model)
+    explorer = Explorer.load(model, decoder=decoder)
     explorer.require_decoder()
-    table = run_evaluation(explorer, clips, n, levels=levels, seed=seed, steps=steps)
+    table = score_decoder(explorer, clips, n, levels=levels, seed=seed, steps=steps)
     if out:
         report.write(table, out)
     print(json.dumps(table) if json_line else report.as_text(table))
@@ -61,6 +63,7 @@ def decode(
     out: Path,
     mask: str = "long",
     model: str = "demo",
+    decoder: Path | None = None,
     seeds: tuple[int, ...] = (0, 1, 2, 3),
     steps: int = 4,
     start: float = 0.0,
@@ -74,6 +77,7 @@ def decode(
         out: the .mp4 or .gif to write.
         mask: a preset (short, long, tube, box, future, random), or a .npy file of bools (t, h, w).
         model: "demo", a folder with model/ and decoder/, or a model that a decoder was trained on.
+        decoder: the folder of its decoder, where none is found beside it or it is to be another.
         seeds: one sample each.
         steps: of the diffusion.
         start: seconds into the video.
@@ -83,7 +87,7 @@ def decode(
     writer = {".mp4": media.write_mp4, ".gif": media.write_gif}.get(out.suffix.lower())
     if writer is None:
         raise InputError(f"{out} must end in .mp4 or .gif.")
-    explorer = Explorer.load(model)
+    explorer = Explorer.load(model, decoder=decoder)
     explorer.require_decoder()
     explorer.set_clip(video, start=start, fps=fps)
     result = explorer.predict(read_mask(mask, explorer.grid), seeds=seeds, steps=steps)
@@ -96,4 +100,4 @@ def decode(
 COMMANDS = {"train": train, "evaluate": evaluate, "decode": decode, "retrieve": retrieve}
 
 if __name__ == "__main__":
-    command.run(COMMANDS, prog="python -m decoder")
+    errors.run_command(COMMANDS, prog="python -m decoder")

@@ -10,25 +10,71 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
 
 import vjepa
-from decoder.answers import Inspection, MaskedFeatures, Prediction
 from decoder.pairing import find_decoder, load_pipeline, train_command
-from decoder.pipeline import PredictionDecoderPipeline
-from decoder.pixels import paste
+from decoder.pipeline import PredictionDecoderPipeline, paste
 from vjepa import masks
 from vjepa.checkpoint import BUNDLED, read_json
 from vjepa.config import ModelConfig
 from vjepa.data.clips import normalize, read_frames
 from vjepa.errors import InputError
-from vjepa.grid import split
 from vjepa.model import VJEPA
+from vjepa.tokens import split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What the model predicts behind a mask; no decoder is needed.
+
+    Attributes:
+        predictions: predicted features of the hidden tokens, in order.
+        error: L1 distance of prediction and layer-normed target on the grid, NaN where visible.
+        timings: milliseconds of each stage: context, predict, and decode if there was one.
+        typical_error: mean and standard deviation of a clip's error in the model's own
+            evaluation, when its card has them.
+    """
+
+    predictions: Float[Tensor, "M O"]
+    error: Float[np.ndarray, "t h w"]
+    timings: dict[str, float]
+    typical_error: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Inspection):
+    """The same, decoded.
+
+    Attributes:
+        frames: one clip a seed, decoded pixels pasted into the hidden region, RGB 0..255.
+        ceiling: the same, decoded from the true features of the first seed's noise.
+    """
+
+    frames: UInt8[np.ndarray, "S T H W 3"]
+    ceiling: UInt8[np.ndarray, "T H W 3"]
+
+
+@dataclass(frozen=True)
+class MaskedFeatures:
+    """What encoder and predictor make of a clip with a mask on it.
+
+    Attributes:
+        context: features of the visible tokens, which saw each other only.
+        context_idx: which they are.
+        predictions: predicted features of the hidden tokens, in the space of layer-normed targets.
+        target_idx: which they are.
+    """
+
+    context: Float[Tensor, "K D"]
+    context_idx: Int64[Tensor, " K"]
+    predictions: Float[Tensor, "M O"]
+    target_idx: Int64[Tensor, " M"]
 
 
 @dataclass
-class Clip:
+class EncodedClip:
     """A clip and what depends on it alone."""
 
     frames: UInt8[Tensor, "T H W 3"]
@@ -77,13 +123,14 @@ class Explorer:
         self.pipeline = pipeline
         self.card = card or {}
         self.train_command = train_command
-        self._clip: Clip | None = None
+        self._clip: EncodedClip | None = None
 
     @classmethod
     def load(
         cls,
         name: str | Path = "demo",
         *,
+        decoder: str | Path | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
         num_frames: int | None = None,
@@ -95,22 +142,25 @@ class Explorer:
             name: any model that `vjepa.load` opens, or a folder that holds `model/`, `decoder/`
                 and perhaps `card.json`. Without a decoder there, one is found by the model's
                 fingerprint (`decoder.pairing.find_decoder`).
+            decoder: the folder of its decoder, where it is to be another one.
             device, dtype, num_frames, image_size: as in `vjepa.load`.
 
         Raises:
             InputError: there is no such model, or the decoder in the folder is another model's.
         """
-        source, folder = _resolve(name)
+        name, folder = _resolve(name)
         size = {"num_frames": num_frames, "image_size": image_size}
-        model = vjepa.load(source, device=device, dtype=dtype, **size)
+        model = vjepa.load(name, device=device, dtype=dtype, **size)
         beside = folder / "decoder" if folder and not any(size.values()) else None
-        if beside is None or not beside.is_dir():
-            beside = find_decoder(model, folder / "model" if folder else Path(source))
+        if decoder is not None:
+            beside = Path(decoder)
+        elif beside is None or not beside.is_dir():
+            beside = find_decoder(model, folder / "model" if folder else Path(name))
         return cls(
             model,
             load_pipeline(beside, model) if beside else None,
             _read_card(folder),
-            train_command(source, **size),
+            train_command(name, **size),
         )
 
     @property
@@ -134,7 +184,7 @@ class Explorer:
         return self._current.targets[0]
 
     @property
-    def _current(self) -> Clip:
+    def _current(self) -> EncodedClip:
         if self._clip is None:
             raise InputError("There is no clip yet: call set_clip first.")
         return self._clip
@@ -142,14 +192,14 @@ class Explorer:
     @torch.no_grad()
     def set_clip(
         self,
-        source: str | Path | UInt8[np.ndarray, "T H W 3"],
+        clip: str | Path | UInt8[np.ndarray, "T H W 3"],
         start: float = 0.0,
         fps: float | None = None,
     ) -> None:
         """Reads a clip and encodes it whole, once.
 
         Args:
-            source: a video, a still image, or frames of the model's own size.
+            clip: a video, a still image, or frames of the model's own size.
             start: seconds into the video.
             fps: frames a second; by default the published stride.
 
@@ -157,17 +207,17 @@ class Explorer:
             InputError: no such file, no video, or frames of another size.
         """
         config = self.config
-        if isinstance(source, str | Path):
-            source = read_frames(source, config.image_size, config.num_frames, start, fps)
+        if isinstance(clip, str | Path):
+            clip = read_frames(clip, config.image_size, config.num_frames, start, fps)
         expected = (config.num_frames, config.image_size, config.image_size, 3)
-        if source.shape != expected or source.dtype != np.uint8:
+        if clip.shape != expected or clip.dtype != np.uint8:
             raise InputError(
-                f"The model wants uint8 frames of shape {expected}, not {source.dtype} of "
-                f"shape {source.shape}: read them with vjepa.read_frames."
+                f"The model wants uint8 frames of shape {expected}, not {clip.dtype} of "
+                f"shape {clip.shape}: read them with vjepa.read_frames."
             )
-        frames = torch.tensor(source)
+        frames = torch.tensor(clip)
         pixels = normalize(frames).to(self.model.device, self.model.dtype).unsqueeze(0)
-        self._clip = Clip(frames, pixels, self.model.target_features(pixels))
+        self._clip = EncodedClip(frames, pixels, self.model.target_features(pixels))
 
     @torch.no_grad()
     def predict(

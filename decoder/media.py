@@ -1,14 +1,19 @@
 """Frames out: H.264 mp4 for browsers and players, GIF for everything else."""
 
+from __future__ import annotations
+
 import io
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Bool, UInt8
 from PIL import Image
+from torch import Generator, Tensor
 
+from vjepa import masks
 from vjepa.errors import InputError
 
 Frames = UInt8[np.ndarray, "t h w 3"]
@@ -89,3 +94,17 @@ def _check(frames: Frames, fps: float) -> None:
         raise InputError("There are no frames to write.")
     if not 0 < fps < float("inf"):
         raise InputError(f"Frames per second must be a positive number, not {fps}.")
+
+
+def read_mask(mask: str, grid: masks.Grid) -> Bool[Tensor, "*grid"]:
+    """A mask by the name of a preset, or from a .npy file; its shape is checked where it is used.
+
+    Raises:
+        InputError: no preset has that name, or the file is none of bools.
+    """
+    if Path(mask).suffix != ".npy":
+        return masks.make(mask, grid, Generator().manual_seed(0))
+    try:
+        return torch.from_numpy(np.load(mask, allow_pickle=False).astype(bool))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{mask} is no readable .npy file of bools: {error}.") from error

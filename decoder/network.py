@@ -13,14 +13,91 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.embeddings import get_timestep_embedding
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from decoder.blend import blend, inner
-from vjepa.grid import take
-from vjepa.layers import Attention, Mlp, position_table
+from vjepa.masks import Grid
+from vjepa.tokens import position_table, take
+from vjepa.transformer import Attention, Mlp
 
-SOURCES = {"target": 0, "predicted": 1, "null": 2}
+
+def blend(
+    wide: Float[Tensor, "B M Q"],
+    target_idx: Int64[Tensor, "B M"],
+    grid: Grid,
+    frames: int,
+    margin: int,
+) -> Float[Tensor, "B M P"]:
+    """The tokens' own pixels, near their rims blended with what hidden neighbours drew there.
+
+    Args:
+        wide: tubelets with their margins, in the order of `vjepa.tokens.patchify`.
+        target_idx: which tokens they are; the others have drawn nothing.
+        grid: tokens along time, height and width.
+        frames: in a tubelet.
+        margin: pixels, at most half of a tubelet's side.
+    """
+    tiles = _tiles(wide, frames)  # (B, M, 3 f, k, k)
+    tiles = _blend_columns(tiles, *_neighbours(target_idx, grid, axis=2), margin)
+    tiles = _blend_columns(tiles.mT, *_neighbours(target_idx, grid, axis=1), margin)
+    return tiles.mT.flatten(2)
+
+
+def inner(wide: Float[Tensor, "B M Q"], frames: int, margin: int) -> Float[Tensor, "B M P"]:
+    """The tokens' own pixels as each has drawn them itself; arguments as for `blend`."""
+    tiles = _tiles(wide, frames)
+    own = slice(margin, tiles.shape[-1] - margin)
+    return tiles[..., own, own].flatten(2)
+
+
+def _tiles(wide: Tensor, frames: int) -> Float[Tensor, "B M C k k"]:
+    side = round((wide.shape[-1] / (3 * frames)) ** 0.5)
+    return wide.unflatten(-1, (3 * frames, side, side))
+
+
+def _neighbours(
+    target_idx: Int64[Tensor, "B M"], grid: Grid, axis: int
+) -> tuple[Int64[Tensor, "2 B M"], Bool[Tensor, "2 B M"]]:
+    """Where among the targets each token's neighbours before and after it are, and if at all."""
+    place = torch.stack(torch.unravel_index(target_idx, grid))  # (3, B, M)
+    size, stride = grid[axis], (grid[1] * grid[2], grid[2], 1)[axis]
+    position = target_idx.new_full((len(target_idx), grid[0] * grid[1] * grid[2]), -1)
+    order = torch.arange(target_idx.shape[1], device=target_idx.device).expand_as(target_idx)
+    position.scatter_(1, target_idx, order)
+    found = []
+    for step in (-1, 1):
+        inside = (place[axis] + step >= 0) & (place[axis] + step < size)
+        beside = (target_idx + step * stride).where(inside, target_idx)
+        found.append(position.gather(1, beside).where(inside, -1))
+    places = torch.stack(found)
+    return places.clamp_min(0), places >= 0
+
+
+def _blend_columns(
+    tiles: Float[Tensor, "B M C r k"],
+    places: Int64[Tensor, "2 B M"],
+    there: Bool[Tensor, "2 B M"],
+    margin: int,
+) -> Float[Tensor, "B M C r p"]:
+    """Takes the margins off the last axis, and blends what lies inside with the neighbours'."""
+    own = tiles[..., margin : tiles.shape[-1] - margin]
+    middle = own[..., margin : own.shape[-1] - margin]
+    fade = (margin - torch.arange(margin, device=tiles.device) - 0.5) / (2 * margin)
+    before = _theirs(tiles[..., -margin:], places[0])
+    after = _theirs(tiles[..., :margin], places[1])
+    weights = there.to(tiles.dtype)[..., None, None, None] * fade.to(tiles.dtype)
+    start = own[..., :margin].lerp(before, weights[0])
+    end = own[..., own.shape[-1] - margin :].lerp(after, weights[1].flip(-1))
+    return torch.cat([start, middle, end], dim=-1)
+
+
+def _theirs(strips: Float[Tensor, "B M C r m"], places: Int64[Tensor, "B M"]) -> Tensor:
+    """Each token's neighbour's strip."""
+    rows = places + strips.shape[1] * torch.arange(len(places), device=places.device)[:, None]
+    return strips.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, places.shape)
+
+
+CONDITIONS = {"target": 0, "predicted": 1, "null": 2}
 """What a condition can be: true features (the ceiling), predictions, or nothing (the prior)."""
 TIMESTEPS = 1000
 """Scale of sigma in its embedding."""
@@ -59,7 +136,7 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         self.pixels_in = nn.Linear(tubelet_dim, width)
         self.feature_in = nn.Linear(feature_dim, width)
         self.null_feature = nn.Parameter(torch.zeros(width))
-        self.source = nn.Embedding(len(SOURCES), width)
+        self.source = nn.Embedding(len(CONDITIONS), width)
         self.sigma_in = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.blocks = nn.ModuleList(ModulatedBlock(width, num_heads) for _ in range(depth))
@@ -76,7 +153,7 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         sigma: Float[Tensor, " B"],
         features: Float[Tensor, "B M D"],
         target_idx: Int64[Tensor, "B M"],
-        source: Int64[Tensor, " B"],
+        condition: Int64[Tensor, " B"],
         *,
         blended: bool = True,
     ) -> Float[Tensor, "B M P"]:
@@ -85,16 +162,16 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         Args:
             noisy: (1 - sigma) * clean + sigma * noise.
             sigma: noise level, 0..1.
-            features: condition of each token, layer-normed; ignored where the source is null.
+            features: condition of each token, layer-normed; ignored where the condition is null.
             target_idx: which tokens these are.
-            source: one of `SOURCES`, sample by sample.
+            condition: one of `CONDITIONS`, sample by sample.
             blended: whether margins are blended, or each token's own pixels taken alone, which is
                 faster and good enough on the way to the last step.
         """
         dtype = self.pixels_in.weight.dtype
         noisy, features = noisy.to(dtype), features.to(dtype)
         position = take(self.position.expand(len(noisy), -1, -1), target_idx).to(dtype)
-        x = self.pixels_in(noisy) + self._condition(features, source) + position  # (B, M, W)
+        x = self.pixels_in(noisy) + self._condition(features, condition) + position  # (B, M, W)
         level = get_timestep_embedding(sigma * TIMESTEPS, x.shape[-1], flip_sin_to_cos=True)
         modulation = self.modulation(self.sigma_in(level.to(dtype)))  # (B, 6 W)
         modulation = modulation.unflatten(1, (1, 6, -1)).unbind(2)  # 6 x (B, 1, W)
@@ -111,11 +188,11 @@ class TokenDecoder(ModelMixin, ConfigMixin):
             return blend(wide, target_idx, grid, config.tubelet_size, config.overlap)
         return inner(wide, config.tubelet_size, config.overlap)
 
-    def _condition(self, features: Tensor, source: Tensor) -> Tensor:
+    def _condition(self, features: Tensor, condition: Tensor) -> Tensor:
         embedded = self.feature_in(features)
-        is_null = (source == SOURCES["null"])[:, None, None]
+        is_null = (condition == CONDITIONS["null"])[:, None, None]
         embedded = torch.where(is_null, self.null_feature, embedded)
-        return embedded + self.source(source)[:, None]
+        return embedded + self.source(condition)[:, None]
 
 
 class ModulatedBlock(nn.Module):

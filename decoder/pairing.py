@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from diffusers.utils import logging
@@ -12,24 +12,23 @@ from decoder.network import TokenDecoder
 from decoder.pipeline import PredictionDecoderPipeline
 from vjepa.checkpoint import fingerprint, read_json
 from vjepa.errors import InputError
+from vjepa.formats import published
 from vjepa.model import VJEPA
 
 CACHE_CLIPS = 4096
 """Examples that the command for a new decoder keeps on disk; 3 GB for ViT-L."""
 
 
-def find_decoder(
-    model: VJEPA, near: Path | None = None, roots: Sequence[str | Path] = ("runs",)
-) -> Path | None:
+def find_decoder(model: VJEPA, near: Path | None = None) -> Path | None:
     """The folder of the decoder that was trained on this model and on clips of its size.
 
     Args:
         model: whose features are to be decoded.
-        near: file or folder of the model; `decoder/` in it and beside it is looked at first.
-        roots: folders of training runs; `decoder/` of each run is looked at, in order of name.
+        near: file or folder of the model: `decoder/` in it, beside it, and in the folders beside it
+            is looked at first, then that of every folder in the folder of models.
     """
     print_of_model = fingerprint(model)
-    for folder in _candidates(near, roots):
+    for folder in _candidates(near):
         config = _network_config(folder)
         same_grid = tuple(config.get("grid", ())) == model.grid
         if same_grid and config.get("model_fingerprint") == print_of_model:
@@ -78,33 +77,51 @@ def require_pair(network: TokenDecoder, model: VJEPA, folder: Path) -> None:
 
 
 def train_command(
-    source: str | Path, *, num_frames: int | None = None, image_size: int | None = None
+    name: str | Path, *, num_frames: int | None = None, image_size: int | None = None
 ) -> str:
     """The command that trains a decoder where `find_decoder` will look for it.
 
     Args:
-        source: the model, by name or path.
+        name: the model, by name or path.
         num_frames, image_size: of its clips, when they are not those it was trained on.
     """
-    words = ["python", "-m", "decoder", "train", "--model", str(source)]
+    words = ["python", "-m", "decoder", "train", "--model", str(name)]
     words += ["--num-frames", str(num_frames)] if num_frames else []
     words += ["--image-size", str(image_size)] if image_size else []
-    words += ["--cache-clips", str(CACHE_CLIPS), "--out", f"runs/{short_name(source)}-decoder"]
+    words += ["--cache-clips", str(CACHE_CLIPS), "--out", str(default_folder(name))]
     return shlex.join(words)
 
 
-def short_name(source: str | Path) -> str:
+def default_folder(name: str | Path) -> Path:
+    """Where the training of a model's decoder is kept, so that `find_decoder` finds it.
+
+    Beside the model, or in the folder of models for one that has only a name.
+    """
+    path = Path(name)
+    near = published.models_folder()
+    if path.exists():
+        near = _run_folder(path).parent
+    return near / f"{short_name(name)}-decoder"
+
+
+def _run_folder(path: Path) -> Path:
+    """What a model's path stands for: pretraining calls its result `model`, in the run's folder."""
+    return path.parent if path.name == "model" else path
+
+
+def short_name(name: str | Path) -> str:
     """What a model is called: the file or folder without its endings, `mine` of `mine/model`."""
-    path = Path(source)
-    return (path.parent if path.name == "model" else path).name.split(".")[0]
+    return _run_folder(Path(name)).name.split(".")[0]
 
 
-def _candidates(near: Path | None, roots: Sequence[str | Path]) -> Iterator[Path]:
+def _candidates(near: Path | None) -> Iterator[Path]:
     """Folders that may hold a decoder, likely ones first."""
+    roots = [published.models_folder()]
     if near is not None:
         yield near / "decoder"
         yield near.parent / "decoder"
-    for root in map(Path, roots):
+        roots.insert(0, _run_folder(near).parent)
+    for root in roots:
         yield from sorted(root.glob("*/decoder"))
 
 

@@ -2,16 +2,77 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
-from jaxtyping import Float, Int64
+from einops import rearrange
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Generator, Tensor
 
-from decoder.network import SOURCES, TokenDecoder
-from decoder.noise import draw_stable_noise
+from decoder.network import CONDITIONS, TokenDecoder
+from vjepa.config import ModelConfig
+from vjepa.tokens import patchify, pixel_mask, take, unpatchify
+
+SHARED = 0.8
+"""Share of the variance that all time steps have in common.
+
+A video changes little from one tubelet to the next; noise that does not either lets a sample keep
+its made-up details through time instead of flickering (Ge et al. 2023, "Preserve Your Own
+Correlation"). Each token's noise on its own stays standard normal.
+"""
+
+
+def draw_noise(
+    grid: Sequence[int], dim: int, idx: Int64[Tensor, "B M"], generator: Generator
+) -> Float[Tensor, "B M P"]:
+    """Noise of the given tokens.
+
+    Args:
+        grid: tokens along time, height and width.
+        dim: numbers in a tubelet.
+        idx: which tokens.
+        generator: source of the noise.
+    """
+    _, h, w = grid
+    shared = torch.randn(len(idx), h * w, dim, generator=generator)
+    own = torch.randn(*idx.shape, dim, generator=generator)
+    return math.sqrt(SHARED) * take(shared, idx % (h * w)) + math.sqrt(1 - SHARED) * own
+
+
+def draw_stable_noise(
+    grid: Sequence[int], dim: int, idx: Int64[Tensor, " M"], generator: Generator
+) -> Float[Tensor, "M P"]:
+    """The same, but drawn for the whole grid and then taken.
+
+    A token's noise depends on the seed alone: it stays what it is while a mask grows.
+    """
+    every = torch.arange(math.prod(grid)).unsqueeze(0)
+    return draw_noise(grid, dim, every, generator)[0, idx]
+
+
+def to_tubelets(
+    frames: UInt8[Tensor, "B T H W 3"], target_idx: Int64[Tensor, "B M"], config: ModelConfig
+) -> Float[Tensor, "B M P"]:
+    """The hidden tubelets' pixels, -1..1."""
+    pixels = rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1
+    return take(patchify(pixels, config), target_idx)
+
+
+def paste(
+    frames: UInt8[Tensor, "T H W 3"],
+    tubelets: Float[Tensor, "S M P"],
+    mask: Bool[Tensor, "t h w"],
+    config: ModelConfig,
+) -> UInt8[Tensor, "S T H W 3"]:
+    """The clip with its hidden region replaced; visible pixels stay what they are, exactly."""
+    grid = torch.zeros(len(tubelets), config.num_tokens, tubelets.shape[-1])
+    grid[:, mask.flatten()] = tubelets.float().cpu()
+    pixels = rearrange(unpatchify(grid, config), "s c t h w -> s t h w c")
+    decoded = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return torch.where(pixel_mask(mask, config)[..., None], decoded, frames)
 
 
 class PredictionDecoderPipeline(DiffusionPipeline):
@@ -26,7 +87,7 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         self,
         features: Float[Tensor, "B M D"],
         target_idx: Int64[Tensor, "B M"],
-        sources: Sequence[str],
+        conditions: Sequence[str],
         generator: Sequence[Generator],
         num_inference_steps: int = 4,
         guidance_scale: float = 1.0,
@@ -37,7 +98,7 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         Args:
             features: layer-normed features, one a hidden token.
             target_idx: which tokens these are.
-            sources: "target", "predicted" or "null", sample by sample.
+            conditions: "target", "predicted" or "null", sample by sample.
             generator: one a sample; a token's noise stays the same while a mask grows.
             num_inference_steps: steps of the Euler solver; 1 gives the expected image, not a
                 sample.
@@ -48,14 +109,14 @@ class PredictionDecoderPipeline(DiffusionPipeline):
             clean tubelets, float32, -1..1.
         """
         device = self.network.device
-        source = torch.tensor([SOURCES[name] for name in sources], device=device)
+        condition = torch.tensor([CONDITIONS[name] for name in conditions], device=device)
         x = self._noise(target_idx, generator)
         sigmas = np.linspace(1, 1 / num_inference_steps, num_inference_steps)
         self.scheduler.set_timesteps(sigmas=sigmas, device=device)
         for step, timestep in enumerate(self.scheduler.timesteps):
             sigma = self.scheduler.sigmas[step].expand(len(x))
             last = step == num_inference_steps - 1
-            clean = self._clean(x, sigma, features, target_idx, source, guidance_scale, last)
+            clean = self._clean(x, sigma, features, target_idx, condition, guidance_scale, last)
             flow = velocity(x, clean, sigma)
             x = self.scheduler.step(flow, timestep, x, return_dict=False)[0]
             if callback_on_step_end:
@@ -70,11 +131,11 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         ]
         return torch.stack(rows).to(self.network.device)
 
-    def _clean(self, x, sigma, features, target_idx, source, guidance_scale, last) -> Tensor:
-        clean = self.network(x, sigma, features, target_idx, source, blended=last).float()
+    def _clean(self, x, sigma, features, target_idx, condition, guidance_scale, last) -> Tensor:
+        clean = self.network(x, sigma, features, target_idx, condition, blended=last).float()
         if guidance_scale == 1:
             return clean
-        null = torch.full_like(source, SOURCES["null"])
+        null = torch.full_like(condition, CONDITIONS["null"])
         prior = self.network(x, sigma, features, target_idx, null, blended=last).float()
         return prior + guidance_scale * (clean - prior)
 

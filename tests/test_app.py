@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import answers, mask_bits, permalink, rooms, session
-from app.models import DEMO
-from app.sources import Source, Upload, load_clip
+from app.mask_and_decode import answers
+from app.workbench import mask_bits, permalink, rooms, session
+from app.workbench.clip import ClipAddress, Upload, load_clip
+from app.workbench.models import DEMO
 from vjepa.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ def numbers(page: AppTest) -> str:
 def paint(page: AppTest, mask: np.ndarray, **changes) -> AppTest:
     """Runs the page as after a stroke in the browser."""
     state = page.session_state["visitor"]
-    stroke = {"clip": state.source.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
+    stroke = {"clip": state.address.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
     page.session_state["painter"] = {"mask": stroke | changes}
     return page.run()
 
@@ -136,7 +137,7 @@ def test_bad_upload_gets_a_sentence_and_keeps_the_clip(page, model, name, data):
     assert page.warning[0].value.startswith(name)
     assert "choose" in page.warning[0].value
     assert not page.exception
-    assert page.session_state["visitor"].source == Source()
+    assert page.session_state["visitor"].address == ClipAddress()
     assert "tokens predicted" in numbers(page)
     assert not paint(page, block(slice(3, 5))).exception
 
@@ -146,11 +147,11 @@ def test_start_past_the_end_gets_a_sentence(page, model):
     key = "bundled_cup_tilt_zoom"
     page.number_input(key=f"start_{key}").set_value(999.0).run()
     assert "start" in page.warning[0].value
-    assert page.session_state["visitor"].source == Source()
+    assert page.session_state["visitor"].address == ClipAddress()
     page.number_input(key=f"start_{key}").set_value(0.5).run()
     assert not page.warning
     page.number_input(key=f"fps_{key}").set_value(15.0).run()
-    assert page.session_state["visitor"].source == Source(start=0.5, fps=15.0)
+    assert page.session_state["visitor"].address == ClipAddress(start=0.5, fps=15.0)
     assert "tokens predicted" in numbers(page)
 
 
@@ -160,7 +161,7 @@ def test_upload_becomes_the_clip(page, model, make_video):
     page.run()
     page.file_uploader(key="uploader").set_value(("mine.mp4", data, "video/mp4")).run()
     assert not page.warning
-    assert page.session_state["visitor"].source.kind == "upload"
+    assert page.session_state["visitor"].address.kind == "upload"
     assert "tokens predicted" in numbers(page)
 
 
@@ -185,7 +186,7 @@ def test_world_clips_are_drawn(page, model):
     page.query_params["clip"] = "world-7"
     page.run()
     assert not page.warning
-    assert page.session_state["visitor"].source == Source("world", "7")
+    assert page.session_state["visitor"].address == ClipAddress("world", "7")
     assert "tokens predicted" in numbers(page)
 
 
@@ -200,7 +201,7 @@ def test_link_restores_the_page(page, model):
     other.run()
     state = other.session_state["visitor"]
     assert (state.mask == mask).all()
-    assert (state.source, state.seeds) == (Source(), (4, 5, 6, 7))
+    assert (state.address, state.seeds) == (ClipAddress(), (4, 5, 6, 7))
     assert numbers(other) == numbers(page)
 
 
@@ -257,13 +258,13 @@ def test_uploads_leave_no_file_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     upload = Upload("../../notes.mp4", b"no video at all")
     with pytest.raises(InputError):
-        load_clip(upload.source, DEMO, upload)
+        load_clip(upload.address, DEMO, upload)
     assert not list(tmp_path.iterdir())
 
 
 def test_pasting_leaves_visible_pixels_alone():
-    clip = load_clip(Source(), DEMO)
-    first = session.first_view()
+    clip = load_clip(ClipAddress(), DEMO)
+    first = answers.first_view()
     hidden = answers.hidden_pixels(first.mask, clip.frames.shape)[..., 0]
     pasted = answers.pasted(first.samples[0], first.mask, clip)
     assert (pasted[~hidden] == clip.frames[~hidden]).all()
@@ -271,7 +272,7 @@ def test_pasting_leaves_visible_pixels_alone():
 
 
 def test_saved_answer_comes_back(tmp_path):
-    first = session.first_view()
+    first = answers.first_view()
     answers.save(first, tmp_path)
     again = answers.load(tmp_path)
     assert again.samples == first.samples
@@ -284,6 +285,6 @@ def test_shape_known_before_loading_is_the_models(model):
 
 def test_shipped_answer_is_the_models(model):
     """After training another demo model: `python -m app.make_first_view`."""
-    first = session.first_view()
-    fresh = session.fresh_answer(first.question, load_clip(Source(), DEMO))
+    first = answers.first_view()
+    fresh = answers.fresh_answer(first.question, load_clip(ClipAddress(), DEMO))
     np.testing.assert_allclose(fresh.error, first.error, atol=0.02)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Generator
 
 import vjepa
-from vjepa.attentive import AttentiveProbe, save_probe
+from vjepa.analysis.attentive import AttentiveProbe, save_probe
 from vjepa.errors import InputError
 
 DIM, HEADS = 24, 3

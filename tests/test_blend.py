@@ -5,8 +5,8 @@ import torch
 from einops import rearrange
 from torch import Generator
 
-from decoder.blend import blend, inner
-from vjepa.grid import split
+from decoder.network import blend, inner
+from vjepa.tokens import split
 
 GRID, FRAMES, SIDE = (2, 4, 5), 2, 8
 

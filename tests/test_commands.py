@@ -8,7 +8,7 @@ import pytest
 
 import decoder.__main__ as decoder_commands
 import vjepa.__main__ as vjepa_commands
-from vjepa import command
+from vjepa import errors
 
 PROGRAMS = {"vjepa": vjepa_commands.COMMANDS, "decoder": decoder_commands.COMMANDS}
 
@@ -21,7 +21,7 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", list(map(str, words)))
         code = 0
         try:
-            command.run(PROGRAMS[words[0]], prog=words[0])
+            errors.run(PROGRAMS[words[0]], prog=words[0])
         except SystemExit as stop:
             code = stop.code
         return code, *capsys.readouterr()

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vjepa.data import video_lists
 from vjepa.data.datasets import LabelledVideos, open_dataset, require_classes
 from vjepa.errors import InputError
 
@@ -133,7 +132,7 @@ def test_a_label_that_the_names_do_not_reach_is_refused(lay):
 
 
 def test_a_huge_list_is_refused_unread(lay, monkeypatch):
-    monkeypatch.setattr(video_lists, "MAX_BYTES", 100)
+    monkeypatch.setattr(datasets, "MAX_BYTES", 100)
     root = lay("a.mp4", list__csv="a.mp4 0\n" * 50)
     assert "at most 128 MB" in refusal(open_dataset, root / "list.csv")
 

@@ -8,20 +8,26 @@ import pytest
 import torch
 from tiny import TINY
 
-from decoder.evaluation.evaluate import evaluate
 from decoder.explorer import Explorer
-from decoder.network import SOURCES, TokenDecoder
-from decoder.noise import SHARED, draw_noise, draw_stable_noise
-from decoder.pipeline import PredictionDecoderPipeline, make_pipeline, velocity
-from decoder.pixels import paste, to_tubelets
+from decoder.network import CONDITIONS, TokenDecoder
+from decoder.pipeline import (
+    SHARED,
+    PredictionDecoderPipeline,
+    draw_noise,
+    draw_stable_noise,
+    make_pipeline,
+    paste,
+    to_tubelets,
+    velocity,
+)
+from decoder.scoring.score import score_decoder
 from decoder.training.batch import draw_sigma
-from decoder.training.train import TrainConfig, train
-from decoder.training.warm_start import take_over
+from decoder.training.train import TrainConfig, take_over, train
 from vjepa import checkpoint, masks
-from vjepa.analysis.interval import interval
+from vjepa.analysis.intervals import interval
 from vjepa.errors import InputError
-from vjepa.grid import pixel_mask, split
 from vjepa.model import VJEPA
+from vjepa.tokens import pixel_mask, split
 
 CONFIG = TINY
 
@@ -115,7 +121,7 @@ def test_the_null_condition_ignores_features_and_the_others_do_not(network):
     a, b = torch.randn(2, 2, 5, CONFIG.embed_dim, generator=generator()).unbind(0)
 
     def out(features, source):
-        return network(noisy, sigma, features, idx, torch.full((2,), SOURCES[source]))
+        return network(noisy, sigma, features, idx, torch.full((2,), CONDITIONS[source]))
 
     assert torch.equal(out(a, "null"), out(b, "null"))
     for source in ("target", "predicted"):
@@ -264,7 +270,7 @@ def test_training_teaches_what_the_features_say(train_config, model_folder):
     folder = train(longer)
     pipeline = PredictionDecoderPipeline.from_pretrained(folder)
     explorer = Explorer(checkpoint.load(model_folder, device="cpu", dtype=torch.float32), pipeline)
-    table = evaluate(explorer, "world", 16, levels=(0,), seed=0, steps=2)
+    table = score_decoder(explorer, "world", 16, levels=(0,), seed=0, steps=2)
     assert table["psnr"]["target"] > table["psnr"]["null"] + 0.5
     assert table["clips"] == 16
     assert {"1", "4", "32"} <= table["psnr_by_steps"].keys()

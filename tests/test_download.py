@@ -12,12 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from vjepa import command, published
-from vjepa import download as downloading
+from vjepa import errors
 from vjepa.__main__ import COMMANDS
-from vjepa.download import CHUNK, download, fetch
 from vjepa.errors import InputError
-from vjepa.published import PUBLISHED, Published
+from vjepa.formats import download as downloading
+from vjepa.formats import published
+from vjepa.formats.download import CHUNK, download, fetch
+from vjepa.formats.published import PUBLISHED, Published
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -283,4 +284,4 @@ def test_the_commands(entry, server, tmp_path, monkeypatch, capsys):
 
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["vjepa", *words])
-    command.run(COMMANDS, prog="vjepa")
+    errors.run(COMMANDS, prog="vjepa")

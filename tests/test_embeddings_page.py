@@ -11,17 +11,18 @@ import pytest
 from browser import PATIENCE, drag, serving, show
 from streamlit.testing.v1 import AppTest
 
-from app import embedding_data as data
-from app import embedding_export, embedding_maps, embeddings, mask_bits, rooms, session
-from app.components import View
-from app.models import DEMO
-from app.sources import Source, load_clip
-from app.token_scatter import Predicted, scatter, tokens_of
+from app.embeddings import archive, maps
+from app.embeddings import page as embeddings
+from app.embeddings.scatter import Predicted, scatter, tokens_of
+from app.workbench import mask_bits, rooms, session
+from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.components import View
+from app.workbench.models import DEMO
 
-PAGE = "from app import embeddings, window; window.dress(); embeddings.page()"
+PAGE = "from app import window; from app.embeddings.page import page; window.dress(); page()"
 GRID = DEMO.config.grid
 LAST = DEMO.config.depth - 1
-LOOK = data.Look(LAST, False, "PCA", 2, "components", False)
+LOOK = maps.Look(LAST, False, "PCA", 2, "components", False)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def page(model):
 
 @pytest.fixture
 def clip():
-    return load_clip(Source(), DEMO)
+    return load_clip(ClipAddress(), DEMO)
 
 
 def figure(page: AppTest) -> dict:
@@ -50,7 +51,7 @@ def explained(page: AppTest) -> str:
 
 def pick(page: AppTest, tokens: list[int]) -> AppTest:
     """Runs the page as after a click on patches in the browser."""
-    chosen = {"clip": page.session_state["visitor"].source.id, "id": str(tokens), "tokens": tokens}
+    chosen = {"clip": page.session_state["visitor"].address.id, "id": str(tokens), "tokens": tokens}
     page.session_state["views"] = {"pick": chosen}
     return page.run()
 
@@ -58,7 +59,7 @@ def pick(page: AppTest, tokens: list[int]) -> AppTest:
 def paint(page: AppTest, mask: np.ndarray) -> AppTest:
     """Runs the page as after a stroke in the browser."""
     state = page.session_state["visitor"]
-    stroke = {"clip": state.source.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
+    stroke = {"clip": state.address.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
     page.session_state["painter"] = {"mask": stroke}
     return page.run()
 
@@ -68,20 +69,20 @@ def paint(page: AppTest, mask: np.ndarray) -> AppTest:
 
 def test_the_page_needs_no_click(page, clip):
     assert not page.exception
-    held = data.components_of(clip, LAST, joint=False).explained.sum()
+    held = maps.components_of(clip, LAST, joint=False).explained.sum()
     assert f"**{held:.0%}**" in explained(page)
     (points,) = figure(page)["data"]
     assert points["customdata"] == list(range(math.prod(GRID)))
 
 
 def test_points_have_the_colours_of_the_map(page, clip):
-    colours = embedding_maps.component_colours(clip, LOOK).colours.reshape(-1, 3)
+    colours = maps.component_colours(clip, LOOK).colours.reshape(-1, 3)
     shown = figure(page)["data"][0]["marker"]["color"]
     assert shown == [f"rgb({r},{g},{b})" for r, g, b in colours]
 
 
 def test_a_layer_has_components_of_its_own(page, model, clip):
-    first, last = (data.components_of(clip, layer, joint=False) for layer in (0, LAST))
+    first, last = (maps.components_of(clip, layer, joint=False) for layer in (0, LAST))
     assert not np.allclose(first.axes, last.axes, atol=1e-3)
     assert f"{last.explained.sum():.0%}" in explained(page)
     page.segmented_control(key=f"embeddings_layer_{DEMO.config.depth}").set_value(1).run()
@@ -90,9 +91,9 @@ def test_a_layer_has_components_of_its_own(page, model, clip):
 
 
 def test_joint_components_are_the_same_in_every_clip(model, clip):
-    other = load_clip(Source("bundled", "tree_hand"), DEMO)
-    apart = [data.components_of(each, LAST, joint=False).axes for each in (clip, other)]
-    joint = [data.components_of(each, LAST, joint=True).axes for each in (clip, other)]
+    other = load_clip(ClipAddress("bundled", "tree_hand"), DEMO)
+    apart = [maps.components_of(each, LAST, joint=False).axes for each in (clip, other)]
+    joint = [maps.components_of(each, LAST, joint=True).axes for each in (clip, other)]
     assert np.array_equal(*joint)
     assert not np.allclose(*apart, atol=0.1)
 
@@ -103,10 +104,10 @@ def test_predictions_lie_where_the_targets_axes_put_them(page, clip):
     lines, _, predicted = figure(page)["data"]
     assert predicted["customdata"] == np.flatnonzero(mask).tolist()
     assert lines["mode"] == "lines"
-    found = data.components_of(clip, LAST, joint=False)
+    found = maps.components_of(clip, LAST, joint=False)
     seen = rooms.ask(clip, lambda explorer: explorer.features(mask).predictions.numpy())
-    expected = found.scores(seen[:, DEMO.config.last_level])[:, :2]
-    _, points = data.predictions_of(clip.id, mask_bits.to_link(mask), clip, mask)
+    expected = found.scores(seen[:, DEMO.config.last_layer])[:, :2]
+    _, points = maps.predictions_of(clip.id, mask_bits.to_link(mask), clip, mask)
     np.testing.assert_allclose(found.scores(points)[:, :2], expected)
 
 
@@ -129,7 +130,7 @@ def test_tokens_without_a_value_are_grey_and_still_theirs():
     assert list(traces[1].marker.color) == [4, 5, 6, 7]
 
 
-@pytest.mark.parametrize("colour", embedding_maps.COLOURS)
+@pytest.mark.parametrize("colour", maps.COLOURS)
 @pytest.mark.parametrize("dims", ["2D", "3D"])
 def test_every_colour_is_drawn(page, colour, dims):
     page.selectbox(key="embeddings_colour").set_value(colour).run()
@@ -245,30 +246,30 @@ def test_a_token_and_its_prediction_are_one_choice():
 
 @pytest.fixture
 def shown(model, clip):
-    found = data.components_of(clip, LAST, joint=False)
-    features = data.features_of(clip, LAST)
-    colours = embedding_maps.component_colours(clip, LOOK)
-    return [colours, *embedding_maps.component_views(found, features, GRID)]
+    found = maps.components_of(clip, LAST, joint=False)
+    features = maps.features_of(clip, LAST)
+    colours = maps.component_colours(clip, LOOK)
+    return [colours, *maps.component_views(found, features, GRID)]
 
 
 def test_the_sheet_shows_every_map_at_every_step(shown):
-    sheet = cv2.imdecode(np.frombuffer(embedding_export.sheet(shown), np.uint8), 1)[..., ::-1]
+    sheet = cv2.imdecode(np.frombuffer(archive.sheet(shown), np.uint8), 1)[..., ::-1]
     t, h, w = GRID
     cells = sheet.reshape(len(shown), sheet.shape[0] // len(shown), t, sheet.shape[1] // t, 3)
-    patch, edge = embedding_export.PATCH, embedding_export.GAP + embedding_export.PATCH // 2
+    patch, edge = archive.PATCH, archive.GAP + archive.PATCH // 2
     places = np.ix_(range(len(shown)), edge + patch * np.arange(h), range(t))
     for column in range(w):
         middle = cells[(*places, edge + patch * column)]
         for view, picture in zip(shown, middle, strict=True):
-            expected = embedding_export.colours_of(view)[:, :, column].swapaxes(0, 1)
+            expected = archive.colours_of(view)[:, :, column].swapaxes(0, 1)
             assert (picture == expected).all()
 
 
 def test_the_movie_lasts_as_long_as_the_clip(shown, clip):
-    with av.open(io.BytesIO(embedding_export.movie(shown[0], clip))) as container:
+    with av.open(io.BytesIO(archive.movie(shown[0], clip))) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == len(clip.frames)
-    half = embedding_export.PATCH // 2
+    half = archive.PATCH // 2
     centres = np.stack(frames)[:, half :: 2 * half, half :: 2 * half]
     expected = shown[0].colours.repeat(len(frames) // GRID[0], axis=0)
     assert np.abs(centres.astype(int) - expected).mean() < 6  # what H.264 loses
@@ -277,14 +278,14 @@ def test_the_movie_lasts_as_long_as_the_clip(shown, clip):
 def test_the_archive_can_be_computed_with(model, clip):
     mask = np.zeros(GRID, bool)
     mask[:, 2:5, 2:5] = True
-    found, features = data.components_of(clip, LAST, joint=False), data.features_of(clip, LAST)
-    numbers = embedding_export.Numbers(clip, mask, features, found)
+    found, features = maps.components_of(clip, LAST, joint=False), maps.features_of(clip, LAST)
+    numbers = archive.Numbers(clip, mask, features, found)
     stored = np.load(io.BytesIO(numbers.archive()))
     centred = stored["features"] - stored["mean"]
     np.testing.assert_allclose(stored["scores"], centred @ stored["axes"].T)
     assert (np.isnan(stored["error"]) == ~stored["mask"]).all()
     assert (np.ravel_multi_index(stored["positions"].T, GRID) == np.arange(len(features))).all()
-    empty = embedding_export.Numbers(clip, np.zeros(GRID, bool), features, found)
+    empty = archive.Numbers(clip, np.zeros(GRID, bool), features, found)
     assert np.isnan(np.load(io.BytesIO(empty.archive()))["error"]).all()
 
 

@@ -9,20 +9,26 @@ import torch
 from PIL import Image
 from tiny import TINY
 
-from decoder.evaluation import cases, report
-from decoder.evaluation.conditions import decode, encode_hidden, make_group, make_groups
-from decoder.evaluation.evaluate import evaluate_clips, steps_since_seen
-from decoder.evaluation.held_out import VideoClips, WorldClips, held_out
-from decoder.evaluation.reencode import nearest_is_own, reencode
-from decoder.evaluation.scores import ClipScore, Scores
 from decoder.explorer import Explorer
 from decoder.network import TokenDecoder
-from decoder.pipeline import make_pipeline
-from decoder.pixels import to_tubelets
+from decoder.pipeline import make_pipeline, to_tubelets
+from decoder.scoring import cases, report
+from decoder.scoring.held_out import (
+    HeldOutVideos,
+    HeldOutWorld,
+    decode,
+    encode_hidden,
+    held_out,
+    make_group,
+    make_groups,
+)
+from decoder.scoring.metrics import ClipScore, Scores
+from decoder.scoring.reencode import nearest_is_own, reencode
+from decoder.scoring.score import score_clips, steps_since_seen
 from vjepa import masks
 from vjepa.errors import InputError
-from vjepa.grid import pixel_mask, split
 from vjepa.model import VJEPA
+from vjepa.tokens import pixel_mask, split
 
 FILLS = {"mean_colour": 10.0, "temporal_copy": 12.0, "inpainting": 11.0}
 
@@ -42,12 +48,12 @@ def explorer():
 
 @pytest.fixture(scope="module")
 def clips():
-    return WorldClips(18, (0, 2), TINY, generator())
+    return HeldOutWorld(18, (0, 2), TINY, generator())
 
 
 @pytest.fixture(scope="module")
 def measured(explorer, clips):
-    return evaluate_clips(explorer, clips, seed=0, steps=1)
+    return score_clips(explorer, clips, seed=0, steps=1)
 
 
 def score(index=0, kind="box", **numbers):
@@ -59,18 +65,18 @@ def test_a_clip_is_the_same_whenever_and_with_whomever_it_is_read(clips):
     together, again = clips.read([3, 17, 0]), clips.read([0])
     assert torch.equal(together.frames[2], again.frames[0])
     assert torch.equal(together.actor[2], again.actor[0])
-    other = WorldClips(18, (0, 2), TINY, generator(1))
+    other = HeldOutWorld(18, (0, 2), TINY, generator(1))
     assert not torch.equal(other.read([0]).frames, again.frames)
 
 
 def test_levels_are_mixed_equally_and_said_in_the_titles(clips):
     levels = [clips.title(index)[-1] for index in range(len(clips))]
     assert (levels.count("0"), levels.count("2")) == (9, 9)
-    assert len(WorldClips(2, (0, 1, 2), TINY, generator())) == 2
+    assert len(HeldOutWorld(2, (0, 1, 2), TINY, generator())) == 2
 
 
 def test_videos_take_turns_and_are_seen_to_their_end(cup_clip):
-    clips = VideoClips([cup_clip, cup_clip.with_name("bigbuckbunny.mp4")], 6, TINY)
+    clips = HeldOutVideos([cup_clip, cup_clip.with_name("bigbuckbunny.mp4")], 6, TINY)
     assert [path.stem for path, _ in clips.places[:3]] == [
         "cup_tilt_zoom",
         "bigbuckbunny",
@@ -90,7 +96,7 @@ def test_clips_that_cannot_be_scored_are_refused(source, n, says):
 
 def test_groups_take_every_clip_once_and_leave_none_alone(explorer):
     for n in (2, 9, 17):
-        groups = list(make_groups(explorer, WorldClips(n, (0,), TINY, generator()), generator()))
+        groups = list(make_groups(explorer, HeldOutWorld(n, (0,), TINY, generator()), generator()))
         assert sorted(index for group in groups for index in group.indices) == list(range(n))
         assert min(len(group.indices) for group in groups) > 1
 
@@ -177,8 +183,8 @@ def test_a_clip_decoded_to_its_truth_is_found_again(explorer, clips, monkeypatch
         group = make_group(explorer, indices, batch, kind, mask)
         return replace(group, predictions=encode_hidden(explorer, batch.frames, mask))
 
-    monkeypatch.setattr("decoder.evaluation.reencode.decode", truth)
-    monkeypatch.setattr("decoder.evaluation.reencode.make_group", targets)
+    monkeypatch.setattr("decoder.scoring.reencode.decode", truth)
+    monkeypatch.setattr("decoder.scoring.reencode.make_group", targets)
     found = reencode(explorer, clips, generator(), steps=1, seed=0)
     assert found["top1"]["mean"] == 1
     assert found["top1_null"]["mean"] < 0.5

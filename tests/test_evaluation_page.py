@@ -11,19 +11,18 @@ import torch
 from streamlit.testing.v1 import AppTest
 from tiny import TINY
 
-from app import evaluation, evaluation_charts
-from decoder.evaluation.cases import RANKINGS, write_cases
-from decoder.evaluation.conditions import MASK_NAMES
-from decoder.evaluation.evaluate import evaluate_clips
-from decoder.evaluation.held_out import WorldClips
-from decoder.evaluation.scores import CONDITIONS
+from app.evaluation import charts, page
 from decoder.explorer import Explorer
 from decoder.network import TokenDecoder
 from decoder.pipeline import make_pipeline
+from decoder.scoring.cases import RANKINGS, write_cases
+from decoder.scoring.held_out import MASK_NAMES, HeldOutWorld
+from decoder.scoring.metrics import CONDITIONS
+from decoder.scoring.score import score_clips
 from vjepa.model import VJEPA
 
 ROOT = Path(__file__).parents[1]
-PAGE = "from app import evaluation, window; window.dress(); evaluation.page()"
+PAGE = "from app import window; from app.evaluation.page import page; window.dress(); page()"
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +33,8 @@ def folder(tmp_path_factory):
         torch.manual_seed(0)
         network = TokenDecoder(TINY.grid, TINY.tubelet_dim, TINY.embed_dim, 16, 1, 2)
         explorer = Explorer(VJEPA(TINY), make_pipeline(network))
-    clips = WorldClips(12, (0,), TINY, torch.Generator().manual_seed(0))
-    table, scores = evaluate_clips(explorer, clips, seed=0, steps=1)
+    clips = HeldOutWorld(12, (0,), TINY, torch.Generator().manual_seed(0))
+    table, scores = score_clips(explorer, clips, seed=0, steps=1)
     drawn = write_cases(explorer, clips, scores, folder / "cases" / "world", seed=0, steps=1)
     card = {"scores": {"world": table | {"cases": drawn}, "real": {"clips": 2}}}
     (folder / "card.json").write_text(json.dumps(card))
@@ -52,12 +51,12 @@ def run_page(folder, monkeypatch):
     """Runs the page on that card."""
 
     def run(folder=folder):
-        monkeypatch.setattr(evaluation, "FOLDER", folder)
-        evaluation.committed.clear()
+        monkeypatch.setattr(page, "FOLDER", folder)
+        page.committed.clear()
         return AppTest.from_string(PAGE, default_timeout=120).run()
 
     yield run
-    evaluation.committed.clear()
+    page.committed.clear()
 
 
 def test_the_page_shows_the_numbers_with_an_explanation_each(run_page, table):
@@ -78,9 +77,9 @@ def test_the_other_ranking_has_other_cases(run_page, table):
         return [m.value for m in page.markdown if re.match(r"\*\*(Worst|Median|Best)", m.value)]
 
     first = told()
-    assert first == [evaluation.told(c) for c in table["cases"] if c["ranking"] == "psnr"]
+    assert first == [page.told(c) for c in table["cases"] if c["ranking"] == "psnr"]
     page.segmented_control(key="case_ranking").set_value("gain").run()
-    assert told() == [evaluation.told(c) for c in table["cases"] if c["ranking"] == "gain"]
+    assert told() == [page.told(c) for c in table["cases"] if c["ranking"] == "gain"]
     assert not page.exception
 
 
@@ -95,49 +94,47 @@ def test_a_folder_without_scores_says_how_to_make_them(run_page, tmp_path):
 )
 def test_the_verdict_calls_a_difference_one_only_if_its_interval_does(table, ci95, said):
     gap = {"mean": sum(ci95) / 2, "ci95": list(ci95)}
-    sentence = evaluation.verdict(table | {"predicted_minus_trivial": gap, "moving_object": None})
+    sentence = page.verdict(table | {"predicted_minus_trivial": gap, "moving_object": None})
     assert said in sentence
     assert "moving" not in sentence
     moving = {"predicted_minus_trivial": gap}
-    assert sentence in evaluation.verdict(
+    assert sentence in page.verdict(
         table | {"predicted_minus_trivial": gap, "moving_object": moving}
     )
 
 
 def test_charts_keep_the_numbers_and_their_intervals(table):
-    (bar,) = evaluation_charts.conditions(table).data
+    (bar,) = charts.conditions(table).data
     for name, mean, up, down in zip(
-        evaluation_charts.CONDITIONS, bar.x, bar.error_x.array, bar.error_x.arrayminus, strict=True
+        charts.CONDITIONS, bar.x, bar.error_x.array, bar.error_x.arrayminus, strict=True
     ):
         assert mean == table["psnr"][name]
         assert [mean - down, mean + up] == pytest.approx(table["psnr_ci95"][name])
-    bars = evaluation_charts.parts(table["by_mask"], "").data
+    bars = charts.parts(table["by_mask"], "").data
     assert [list(bar.x) for bar in bars] == [list(table["by_mask"])] * 4
-    lines = evaluation_charts.steps(table).data
+    lines = charts.steps(table).data
     assert list(lines[0].y) == list(table["psnr_by_steps"].values())
-    assert list(evaluation_charts.spread(table).data[0].y) == table["error_by_spread"]["error"]
-    assert evaluation_charts.found_again(table).data[0].y[0] == table["reencode_top1"]
+    assert list(charts.spread(table).data[0].y) == table["error_by_spread"]["error"]
+    assert charts.found_again(table).data[0].y[0] == table["reencode_top1"]
 
 
 def test_every_condition_mask_and_ranking_is_explained():
-    assert {*CONDITIONS, "trivial"} == set(evaluation_charts.CONDITIONS)
-    assert set(RANKINGS) == set(evaluation.RANKINGS)
-    assert all(f"*{name}*" in evaluation.MASK_HELP for name in MASK_NAMES)
+    assert {*CONDITIONS, "trivial"} == set(charts.CONDITIONS)
+    assert set(RANKINGS) == set(page.RANKINGS)
+    assert all(f"*{name}*" in page.MASK_HELP for name in MASK_NAMES)
 
 
 def test_the_committed_cases_are_there_and_small():
-    evaluation.committed.clear()
+    page.committed.clear()
     files = {
-        evaluation.FOLDER / "cases" / source / case["file"]
-        for source, table in evaluation.committed().items()
+        page.FOLDER / "cases" / source / case["file"]
+        for source, table in page.committed().items()
         for case in table["cases"]
     }
     assert sum(file.stat().st_size for file in files) < 1.5e6
 
 
 def test_the_page_needs_no_torch():
-    code = (
-        "import sys; from app import evaluation, evaluation_charts; print('torch' in sys.modules)"
-    )
+    code = "import sys; from app.evaluation import charts, page; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr

@@ -5,9 +5,8 @@ import pytest
 import torch
 from tiny import TINY
 
-from vjepa.analysis.features import TokenFile, encode, pool
-from vjepa.analysis.labelled import WorldClips
-from vjepa.analysis.probe import random_twin
+from vjepa.analysis.features import LabelledWorld, TokenFile, encode, pool
+from vjepa.baselines import random_twin
 from vjepa.data.clips import normalize
 from vjepa.model import VJEPA, normalize_features
 
@@ -32,7 +31,7 @@ def model():
 
 
 def clips(count=64, split="train", **changes):
-    return WorldClips(0, split, count, TINY, **changes)
+    return LabelledWorld(0, split, count, TINY, **changes)
 
 
 def test_what_is_kept_is_what_the_model_says(model, tmp_path):
@@ -77,7 +76,7 @@ def test_whatever_changes_the_features_changes_the_file(model, tmp_path):
         (random_twin(model, seed=4), clips()),
         (model, clips(split="test")),
         (model, clips(seed=1)),
-        (model, WorldClips(1, "train", 64, TINY)),
+        (model, LabelledWorld(1, "train", 64, TINY)),
     ]
     assert len({TokenFile(tmp_path, *pair).path for pair in asked}) == len(asked)
     assert TokenFile(tmp_path, model, clips(50)).path == TokenFile(tmp_path, *asked[0]).path

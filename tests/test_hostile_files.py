@@ -15,7 +15,7 @@ from tiny import TINY
 
 import vjepa
 from vjepa import checkpoint
-from vjepa.attentive import AttentiveProbe, save_probe
+from vjepa.analysis.attentive import AttentiveProbe, save_probe
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 

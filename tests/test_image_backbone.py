@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 from tiny import TINY
 
+from vjepa.baselines import ImageBackbone
 from vjepa.errors import InputError
-from vjepa.image_backbone import ImageBackbone
 
 NAME = "test_vit"  # timm's own test model: small, with a class token
 

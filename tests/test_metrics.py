@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from decoder.evaluation import metrics
+from decoder.scoring import metrics
 
 
 @pytest.fixture

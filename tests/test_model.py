@@ -11,12 +11,14 @@ from tiny import TINY
 from vjepa import masks
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
-from vjepa.grid import patchify, pixel_mask, split, unpatchify
-from vjepa.layers import attend, position_table, stretch_positions
-from vjepa.model import VJEPA, MaskBatch, normalize_features
+from vjepa.masks import MaskBatch
+from vjepa.model import VJEPA, normalize_features
+from vjepa.tokens import patchify, pixel_mask, position_table, split, stretch_positions, unpatchify
+from vjepa.transformer import attend
+from vjepa.vjepa2 import VJEPA21
 
 CONFIG = replace(TINY, image_size=32, num_frames=8, patch_size=8, depth=2, predictor_depth=2)
-VJEPA21_LIKE = replace(TINY, family="vjepa2.1", depth=12, levels=4)
+VJEPA21_LIKE = replace(TINY, family="vjepa2.1", depth=12, target_layers=4)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_attention_in_parts_is_the_same(monkeypatch, room):
     """However few weights the cache holds: a query at a time, some, a head, all heads."""
     q, k, v = torch.randn(3, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
     whole = attend(q, k, v)
-    monkeypatch.setattr("vjepa.layers.CACHED_WEIGHTS", room)
+    monkeypatch.setattr("vjepa.transformer.CACHED_WEIGHTS", room)
     torch.testing.assert_close(attend(q, k, v), whole, atol=0.01, rtol=0.01)
 
 
@@ -172,22 +174,30 @@ def test_normalize_features_has_no_parameters():
     torch.testing.assert_close(normed.std(-1, unbiased=False), torch.ones(2, 5), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("levels", [1, 2])
-def test_targets_of_several_blocks_end_in_the_encoder_s_own(clips, levels):
+@pytest.mark.parametrize("count", [1, 2])
+def test_targets_of_several_blocks_end_in_the_encoder_s_own(clips, count):
     torch.manual_seed(0)
-    model = VJEPA(replace(CONFIG, levels=levels))
+    model = VJEPA(replace(CONFIG, target_layers=count))
     targets, width = model.target_features(clips), CONFIG.embed_dim
-    assert targets.shape == (2, CONFIG.num_tokens, levels * width)
-    layers = model.target_encoder.layers(clips)[-levels:]
-    for level, layer in enumerate(layers):
-        part = targets[..., level * width : (level + 1) * width]
+    assert targets.shape == (2, CONFIG.num_tokens, count * width)
+    layers = model.target_encoder.layers(clips)[-count:]
+    for i, layer in enumerate(layers):
+        part = targets[..., i * width : (i + 1) * width]
         torch.testing.assert_close(part, normalize_features(layer))
-    own = targets[..., model.config.last_level]
+    own = targets[..., model.config.last_layer]
     torch.testing.assert_close(own, normalize_features(model.encode(clips)))
 
 
-def test_other_levels_are_none_of_the_encoder_s_own():
-    assert VJEPA21_LIKE.last_level is None
+def test_a_teacher_s_features_are_none_of_the_encoder_s_own():
+    assert replace(VJEPA21_LIKE, target_layers=1, teacher_dim=80).last_layer is None
+
+
+def test_the_deepest_of_four_layers_is_the_encoder_s_output():
+    torch.manual_seed(0)
+    model = VJEPA21(VJEPA21_LIKE).eval()
+    small = torch.randn(1, 3, VJEPA21_LIKE.num_frames, *2 * [VJEPA21_LIKE.image_size])
+    own = model.target_features(small)[..., VJEPA21_LIKE.last_layer]
+    torch.testing.assert_close(own, normalize_features(model.encode(small)))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import bank, mask_bits, models, permalink, previews, rooms, session
-from app.models import DEMO, ModelSource
-from app.sources import Source, load_clip
+from app.mask_and_decode import answers, neighbours, previews
+from app.workbench import mask_bits, models, permalink, rooms, session
+from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.models import DEMO, ModelAddress
 from vjepa.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -26,9 +27,9 @@ def own_models(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def official(golden) -> ModelSource:
+def official(golden) -> ModelAddress:
     """A tiny file in the official layout."""
-    return ModelSource(str(golden / "vjepa1-a" / "checkpoint.pth.tar"))
+    return ModelAddress(str(golden / "vjepa1-a" / "checkpoint.pth.tar"))
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def block() -> np.ndarray:
 
 def paint(page: AppTest, mask: np.ndarray) -> AppTest:
     state = page.session_state["visitor"]
-    clip = load_clip(state.source, state.model)
+    clip = load_clip(state.address, state.model)
     page.session_state["painter"] = {
         "mask": {"clip": clip.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
     }
@@ -86,9 +87,9 @@ def test_an_official_file_is_chosen_by_its_path(page, official):
 def test_the_preview_is_the_library_s(page, official):
     choose(page, official.name)
     state = page.session_state["visitor"]
-    clip = load_clip(Source(), state.model)
+    clip = load_clip(ClipAddress(), state.model)
     state.mask = block()
-    question = state.question(clip).undecoded()
+    question = answers.question_of(state, clip).undecoded()
     preview = previews.preview_for(question, clip)
     expected = rooms.ask(clip, lambda explorer: explorer.inspect(block(), mask_type=1).error)
     np.testing.assert_allclose(preview.error, expected, atol=1e-6)
@@ -101,11 +102,11 @@ def test_the_preview_is_the_library_s(page, official):
 def test_the_collage_leaves_out_the_clip_on_screen(page, official):
     choose(page, official.name)
     state = page.session_state["visitor"]
-    clip = load_clip(Source(), state.model)
+    clip = load_clip(ClipAddress(), state.model)
     state.mask = block()
-    found = bank.of(state.model).result(PATIENCE)
+    found = neighbours.of(state.model).result(PATIENCE)
     assert clip.bundled in found.names
-    nearest = previews.nearest_for(state.question(clip).undecoded(), clip)
+    nearest = previews.nearest_for(answers.question_of(state, clip).undecoded(), clip)
     assert (np.isnan(nearest.distance) == ~block()).all()
     assert np.nanmin(nearest.distance) > 0
     assert nearest.sheets["nearest"] != nearest.sheets["ceiling"]
@@ -168,9 +169,9 @@ def test_a_server_can_forbid_paths(monkeypatch, official):
     assert "opens no paths" in page.warning[0].value
     assert not any(box.key == "model_path" for box in page.text_input)
     assert page.session_state["visitor"].opening is None
-    models.check(ModelSource("vitl16"))  # a published name is no path
+    models.check(ModelAddress("vitl16"))  # a published name is no path
     with pytest.raises(InputError):
-        models.check(ModelSource("./vitl16"))
+        models.check(ModelAddress("./vitl16"))
 
 
 def test_a_server_s_own_model_comes_first(monkeypatch, official):
@@ -179,7 +180,7 @@ def test_a_server_s_own_model_comes_first(monkeypatch, official):
     page = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
     assert page.session_state["visitor"].model == DEMO  # it answers until the other is here
     arrive(page)
-    assert page.session_state["visitor"].model.source == official
+    assert page.session_state["visitor"].model.address == official
 
 
 def test_visitors_of_different_models_do_not_disturb_each_other(page, official):
@@ -196,9 +197,9 @@ def test_one_model_beside_the_demo_stays_in_memory(official, tmp_path, monkeypat
     copy = tmp_path / "copy"
     shutil.copytree(Path(official.name).parent, copy)
     here = rooms.Rooms()
-    first, second = here.room(official), here.room(ModelSource(str(copy / "checkpoint.pth.tar")))
+    first, second = here.room(official), here.room(ModelAddress(str(copy / "checkpoint.pth.tar")))
     first.open().result()
-    clip = load_clip(Source(), first.model)
+    clip = load_clip(ClipAddress(), first.model)
     second.open().result()
     assert not first.ready
     assert first.ask(clip, lambda explorer: explorer.grid) == GRID  # it comes back by itself
@@ -210,8 +211,8 @@ def test_a_model_at_work_is_not_taken_away(official, tmp_path, monkeypatch):
     here = rooms.Rooms()
     room = here.room(official)
     room.open().result()
-    other = here.room(ModelSource(official.name, 4))
-    clip, go = load_clip(Source(), room.model), threading.Event()
+    other = here.room(ModelAddress(official.name, 4))
+    clip, go = load_clip(ClipAddress(), room.model), threading.Event()
     asked = threading.Thread(target=room.ask, args=(clip, lambda explorer: go.wait(PATIENCE)))
     asked.start()
     loading = other.open()
@@ -243,8 +244,8 @@ def test_a_mask_keeps_its_place_on_another_grid(grid):
 
 
 def test_every_page_takes_the_model(official):
-    for name in ("embeddings", "similarity", "surprise", "probes"):
-        script = f"from app import {name} as it, window; window.dress(); it.page()"
+    for name in ("embeddings.page", "similarity", "surprise.page", "probes.page"):
+        script = f"from app import window; from app.{name} import page; window.dress(); page()"
         page = AppTest.from_string(script, default_timeout=120)
         page.query_params["model"] = official.name
         arrive(page.run())

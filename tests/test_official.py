@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 import vjepa
-from vjepa.model import MaskBatch, normalize_features
+from vjepa.masks import MaskBatch
+from vjepa.model import normalize_features
 
 GOLDEN = Path(__file__).parent / "golden" / "vjepa1-a"
 TOLERANCE = {"atol": 1e-4, "rtol": 0}

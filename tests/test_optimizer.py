@@ -6,8 +6,8 @@ from tiny import TINY
 
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
-from vjepa.optimizer import FALLBACK, OPTIMIZERS, muon
 from vjepa.pretrain import PretrainConfig
+from vjepa.training import FALLBACK, OPTIMIZERS, muon
 
 LR = 0.01
 

@@ -12,7 +12,7 @@ from tiny import TINY
 import decoder.__main__ as commands
 from decoder.explorer import Explorer
 from decoder.network import TokenDecoder
-from decoder.pairing import find_decoder, load_pipeline, train_command
+from decoder.pairing import default_folder, find_decoder, load_pipeline, train_command
 from decoder.pipeline import make_pipeline
 from vjepa import checkpoint, masks
 from vjepa.checkpoint import fingerprint
@@ -56,8 +56,10 @@ def save_decoder(model, folder, name="mine", grid=TINY.grid):
 
 
 @pytest.fixture
-def roots(tmp_path):
-    return (tmp_path / "runs",)
+def runs(tmp_path, monkeypatch):
+    """The folder of models, as a place for runs."""
+    monkeypatch.setenv("VJEPA_MODELS", str(tmp_path / "runs"))
+    return tmp_path / "runs"
 
 
 def test_the_bundled_decoder_names_the_bundled_model():
@@ -65,24 +67,33 @@ def test_the_bundled_decoder_names_the_bundled_model():
     folder = checkpoint.BUNDLED["demo"].parent / "decoder"
     config = json.loads((folder / "network" / "config.json").read_text())
     assert config["model_fingerprint"] == fingerprint(demo)
-    assert find_decoder(demo, checkpoint.BUNDLED["demo"], roots=()) == folder
+    assert find_decoder(demo, checkpoint.BUNDLED["demo"]) == folder
 
 
-def test_the_right_one_of_several_is_found(model, other, tmp_path, roots):
-    save_decoder(other, tmp_path / "decoder")
-    save_decoder(other, tmp_path / "runs" / "a" / "decoder")
-    assert find_decoder(model, tmp_path / "model.pth.tar", roots) is None
-    right = save_decoder(model, tmp_path / "runs" / "b" / "decoder")
-    assert find_decoder(model, tmp_path / "model.pth.tar", roots) == right
-    assert find_decoder(model.bfloat16().float(), None, roots) == right
-    beside = save_decoder(model, tmp_path / "model" / "decoder")
-    assert find_decoder(model, tmp_path / "model", roots) == beside
+def test_the_right_one_of_several_is_found(model, other, tmp_path, runs):
+    near = tmp_path / "mine" / "model.pth.tar"
+    save_decoder(other, near.parent / "decoder")
+    save_decoder(other, runs / "a" / "decoder")
+    assert find_decoder(model, near) is None
+    right = save_decoder(model, runs / "b" / "decoder")
+    assert find_decoder(model, near) == right
+    assert find_decoder(model.bfloat16().float()) == right
+    sibling = save_decoder(model, near.parent / "model-decoder" / "decoder")
+    assert find_decoder(model, near) == sibling
+    beside = save_decoder(model, near.parent / "decoder")
+    assert find_decoder(model, near) == beside
 
 
-def test_a_decoder_of_another_clip_size_is_not_taken(model, tmp_path, roots):
+def test_nothing_is_found_by_where_one_stands(model, tmp_path, runs, monkeypatch):
+    save_decoder(model, tmp_path / "here" / "runs" / "a" / "decoder")
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_decoder(model, tmp_path / "elsewhere" / "model.pth.tar") is None
+
+
+def test_a_decoder_of_another_clip_size_is_not_taken(model, runs):
     t, h, w = TINY.grid
-    save_decoder(model, tmp_path / "runs" / "long" / "decoder", grid=(2 * t, h, w))
-    assert find_decoder(model, None, roots) is None
+    save_decoder(model, runs / "long" / "decoder", grid=(2 * t, h, w))
+    assert find_decoder(model) is None
 
 
 def test_another_model_s_decoder_is_refused_by_both_names(model, other, tmp_path):
@@ -117,7 +128,7 @@ def test_without_a_decoder_everything_but_decoding_works(model_folder, tmp_path,
     assert explorer.train_command in str(caught.value)
 
     # what the command trains is found from then on, and predicts what inspect does
-    save_decoder(explorer.model, tmp_path / "runs" / "lone-decoder" / "decoder")
+    save_decoder(explorer.model, default_folder(model_folder) / "decoder")
     paired = Explorer.load(model_folder, device="cpu", dtype=torch.float32)
     paired.set_clip(clip.numpy())
     assert torch.equal(paired.predict(mask, steps=1).predictions, found.predictions)
@@ -133,7 +144,7 @@ def test_the_command_is_one_that_the_command_line_takes(tmp_path, monkeypatch):
     tyro.extras.subcommand_cli_from_dict(commands.COMMANDS, args=words[3:])
     (config,) = taken
     assert (config.model, config.num_frames, config.image_size) == (str(source), 8, 96)
-    assert config.cache_clips > 0 and config.out.match("runs/vitl16-decoder")
+    assert config.cache_clips > 0 and config.out.match("vitl16-decoder")
 
 
 def replace_train(taken):

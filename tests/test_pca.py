@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import vjepa
-from vjepa.analysis import pca, projection
+from vjepa.analysis import projections
 from vjepa.errors import InputError
 
 
@@ -33,7 +33,7 @@ def clip_features(cup_clip):
 
 def test_known_axes_are_found_with_their_sign_and_share():
     tokens, axes = lopsided()
-    found = pca.fit(tokens)
+    found = projections.fit_components(tokens)
     assert ((found.axes * axes).sum(axis=1) > 0.99).all()
     variance = found.scores(tokens).var(axis=0) / tokens.var(axis=0).sum()
     np.testing.assert_allclose(found.explained, variance, rtol=1e-9)
@@ -43,7 +43,7 @@ def test_known_axes_are_found_with_their_sign_and_share():
 def test_colours_do_not_flip_between_precisions(clip_features):
     layers = zip(*clip_features.values(), strict=True)
     for exact, rounded in layers:
-        one, other = pca.fit(exact), pca.fit(rounded)
+        one, other = projections.fit_components(exact), projections.fit_components(rounded)
         assert ((one.axes * other.axes).sum(axis=1) > 0.99).all()
         difference = one.colours(exact).astype(int) - other.colours(rounded)
         assert np.abs(difference).max() < 12  # of 255
@@ -54,10 +54,10 @@ def test_colours_do_not_flip_with_noise_order_or_another_run(clip_features):
     rng = np.random.default_rng(0)
     order = rng.permutation(len(tokens))
     noise = 1e-3 * rng.normal(size=tokens.shape).astype(np.float32)
-    colours = pca.fit(tokens).colours(tokens).astype(int)
-    assert (pca.fit(tokens).colours(tokens) == colours).all()
-    assert np.abs(pca.fit(tokens[order]).colours(tokens) - colours).max() <= 1
-    assert np.abs(pca.fit(tokens + noise).colours(tokens) - colours).max() <= 3
+    colours = projections.fit_components(tokens).colours(tokens).astype(int)
+    assert (projections.fit_components(tokens).colours(tokens) == colours).all()
+    assert np.abs(projections.fit_components(tokens[order]).colours(tokens) - colours).max() <= 1
+    assert np.abs(projections.fit_components(tokens + noise).colours(tokens) - colours).max() <= 3
 
 
 def test_turning_the_features_changes_no_score(clip_features):
@@ -65,8 +65,10 @@ def test_turning_the_features_changes_no_score(clip_features):
     tokens = clip_features[torch.float32][-1].astype(np.float64)
     for seed in range(5):
         turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(tokens.shape[1],) * 2))[0]
-        turned = pca.fit(tokens @ turn).scores(tokens @ turn)
-        np.testing.assert_allclose(turned, pca.fit(tokens).scores(tokens), atol=1e-8)
+        turned = projections.fit_components(tokens @ turn).scores(tokens @ turn)
+        np.testing.assert_allclose(
+            turned, projections.fit_components(tokens).scores(tokens), atol=1e-8
+        )
 
 
 def test_without_a_longer_tail_the_sign_still_has_a_rule():
@@ -74,23 +76,23 @@ def test_without_a_longer_tail_the_sign_still_has_a_rule():
     tokens = np.concatenate([half, -half])
     order = np.random.default_rng(1).permutation(len(tokens))
     for features in (tokens, tokens[order], -tokens, tokens * (1 + 1e-12)):
-        axes = pca.fit(features).axes
+        axes = projections.fit_components(features).axes
         assert (axes.max(axis=1) == np.abs(axes).max(axis=1)).all()
-        np.testing.assert_allclose(axes, pca.fit(tokens).axes, atol=1e-9)
+        np.testing.assert_allclose(axes, projections.fit_components(tokens).axes, atol=1e-9)
 
 
 def test_one_wild_token_leaves_the_colours_of_the_others():
     tokens, _ = lopsided()
-    calm = pca.fit(tokens)
+    calm = projections.fit_components(tokens)
     wild = tokens.copy()
     wild[0] += 5 * (calm.scores(tokens)[:, 0].max()) * calm.axes[0]
-    spread = pca.fit(wild).colours(wild)[1:].std(axis=0)
+    spread = projections.fit_components(wild).colours(wild)[1:].std(axis=0)
     assert (spread > 0.7 * calm.colours(tokens)[1:].std(axis=0)).all()
 
 
 def test_colours_of_few_distinct_tokens_are_numbers():
     tokens = np.repeat(np.eye(2, 6), 10, axis=0)
-    assert len(np.unique(pca.fit(tokens).colours(tokens)[:, 0])) == 2
+    assert len(np.unique(projections.fit_components(tokens).colours(tokens)[:, 0])) == 2
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_colours_of_few_distinct_tokens_are_numbers():
 )
 def test_bad_input_gets_one_sentence(features, count, sentence):
     with pytest.raises(InputError, match=sentence):
-        pca.fit(features, count)
+        projections.fit_components(features, count)
 
 
 def groups(count=3, size=20, width=8, seed=0):
@@ -116,11 +118,11 @@ def groups(count=3, size=20, width=8, seed=0):
 
 # umap looks for TensorFlow when it is imported; numba then compiles it for ten seconds
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
-@pytest.mark.parametrize("method", projection.METHODS)
+@pytest.mark.parametrize("method", projections.METHODS)
 def test_neighbours_stay_neighbours_and_a_seed_gives_one_picture(method):
     tokens, labels = groups()
-    points = projection.project(tokens, method, dims=2, seed=1)
-    assert (points == projection.project(tokens, method, dims=2, seed=1)).all()
+    points = projections.project(tokens, method, dims=2, seed=1)
+    assert (points == projections.project(tokens, method, dims=2, seed=1)).all()
     distances = np.linalg.norm(points[:, None] - points, axis=-1) + np.diag([np.inf] * len(points))
     assert (labels[distances.argmin(axis=1)] == labels).all()
 
@@ -128,21 +130,21 @@ def test_neighbours_stay_neighbours_and_a_seed_gives_one_picture(method):
 def test_clusters_are_the_groups_and_keep_their_numbers():
     tokens, labels = groups()
     tokens, labels = tokens[labels.argsort()][:-5], np.sort(labels)[:-5]
-    found = projection.clusters(tokens, 3, seed=0)
+    found = projections.clusters(tokens, 3, seed=0)
     assert len({*zip(labels, found, strict=True)}) == 3
     assert (np.diff(np.bincount(found)) <= 0).all()
     order = np.random.default_rng(0).permutation(len(tokens))
-    shuffled = projection.clusters(tokens[order], 3, seed=0)
+    shuffled = projections.clusters(tokens[order], 3, seed=0)
     assert (shuffled[labels[order] == 2] == 2).all()  # the smallest comes last
 
 
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda x: projection.project(x, "magic"), "no projection 'magic'"),
-        (lambda x: projection.project(x[:3], "t-SNE"), "3 tokens"),
-        (lambda x: projection.clusters(x, 1), "1 clusters"),
-        (lambda x: projection.clusters(x[:3], 4), "4 clusters"),
+        (lambda x: projections.project(x, "magic"), "no projection 'magic'"),
+        (lambda x: projections.project(x[:3], "t-SNE"), "3 tokens"),
+        (lambda x: projections.clusters(x, 1), "1 clusters"),
+        (lambda x: projections.clusters(x[:3], 4), "4 clusters"),
     ],
 )
 def test_bad_projections_get_one_sentence(call, sentence):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from tiny import TINY
 
-from vjepa import checkpoint, config, masks, pixels
+from vjepa import baselines, checkpoint, config, masks
+from vjepa.baselines import PixelPrediction, normalize_tubelets
 from vjepa.errors import InputError
-from vjepa.grid import patchify, pixel_mask, split, unpatchify
-from vjepa.model import MaskBatch
-from vjepa.pixels import PixelPrediction, normalize_tubelets
+from vjepa.masks import MaskBatch
 from vjepa.pretrain import PretrainConfig, start
+from vjepa.tokens import patchify, pixel_mask, split, unpatchify
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def mask():
 
 
 def test_it_starts_from_the_encoder_that_v_jepa_starts_from(monkeypatch):
-    monkeypatch.setitem(config.PRESETS, "tiny", TINY)
+    monkeypatch.setitem(config.SHAPES, "tiny", TINY)
     recipe = {"out": Path("unused"), "preset": "tiny", "seed": 3}
     ours = start(PretrainConfig(**recipe)).model.encoder.state_dict()
     baseline = start(PretrainConfig(**recipe, objective="pixels")).model.encoder.state_dict()
@@ -67,7 +67,7 @@ def test_the_loss_is_the_error_of_the_hidden_pixels_alone(model, clip, mask):
 
 def test_a_saved_model_encodes_as_before_and_is_no_other_model(model, clip, tmp_path):
     checkpoint.save(model, tmp_path, dtype=torch.float32)
-    loaded = pixels.load(tmp_path)
+    loaded = baselines.load_pixel_prediction(tmp_path)
     torch.testing.assert_close(loaded.encode(clip), model.encode(clip), rtol=0, atol=0)
     with pytest.raises(InputError, match="target_encoder"):
         checkpoint.load(tmp_path)

@@ -16,12 +16,11 @@ from tiny import TINY
 
 import decoder.training.prediction_cache as caching
 import decoder.training.train as training
-from decoder.network import SOURCES
+from decoder.network import CONDITIONS
 from decoder.pairing import find_decoder, load_pipeline
-from decoder.pixels import to_tubelets
-from decoder.training.batch import draw_batch
+from decoder.pipeline import to_tubelets
+from decoder.training.batch import OnlineExamples, draw_batch, draw_clips
 from decoder.training.estimate import in_words
-from decoder.training.examples import OnlineExamples, draw_clips
 from decoder.training.prediction_cache import CacheKey, PredictionCache, fill_records, record_layout
 from decoder.training.train import TrainConfig, train
 from vjepa import checkpoint
@@ -97,7 +96,7 @@ def test_an_epoch_takes_every_example_once_and_the_next_in_another_order(
 ):
     cache = open_cache(clips=10)
     cache.make(model, source, accelerator)
-    condition = torch.full((5,), SOURCES["predicted"])
+    condition = torch.full((5,), CONDITIONS["predicted"])
     steps = [cache.draw(step, condition, ALL, generator()).clean for step in range(4)]
     width = min(step.shape[1] for step in steps)
     codes = [tuple(row.flatten().tolist()) for step in steps for row in step[:, :width]]
@@ -109,8 +108,8 @@ def test_an_epoch_takes_every_example_once_and_the_next_in_another_order(
 def test_the_condition_says_which_features_are_read(open_cache, model, source, accelerator):
     cache = open_cache()
     cache.make(model, source, accelerator)
-    kinds = {name: torch.full((2,), SOURCES[name]) for name in ("predicted", "target")}
-    mixed = torch.tensor([SOURCES["target"], SOURCES["predicted"]])
+    kinds = {name: torch.full((2,), CONDITIONS[name]) for name in ("predicted", "target")}
+    mixed = torch.tensor([CONDITIONS["target"], CONDITIONS["predicted"]])
     predicted, true, both = (
         cache.draw(0, condition, ALL, generator()).features
         for condition in (kinds["predicted"], kinds["target"], mixed)
@@ -252,8 +251,8 @@ def test_any_model_gets_a_decoder_for_the_clips_asked_for(config, golden, cache_
     folder = train(config)
     model = checkpoint.load(source, num_frames=4)
     assert model.config.output_dim != model.config.embed_dim
-    assert find_decoder(model, None, [config.out.parent]) == folder
-    assert find_decoder(checkpoint.load(source), None, [config.out.parent]) is None
+    assert find_decoder(model, config.out) == folder
+    assert find_decoder(checkpoint.load(source), config.out) is None
     assert load_pipeline(folder, model).network.config.model_name == "checkpoint"
 
 

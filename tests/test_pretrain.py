@@ -10,19 +10,17 @@ from tiny import TINY
 
 import vjepa
 from vjepa import config as configs
-from vjepa.analysis.collapse import effective_rank, feature_spread
-from vjepa.augment import random_resized_crop
-from vjepa.data.sources import StoredClips, open_source, store
-from vjepa.dense import CONTEXT_WEIGHT, DenseVJEPA
+from vjepa.data.sources import StoredClips, open_source, random_resized_crop, store
 from vjepa.errors import InputError
-from vjepa.model import VJEPA
-from vjepa.pretrain import PretrainConfig, draw_masks, pretrain
-from vjepa.schedules import cosine, linear, warmup_cosine
+from vjepa.masks import draw_masks
+from vjepa.model import CONTEXT_WEIGHT, VJEPA, DenseVJEPA
+from vjepa.pretrain import PretrainConfig, effective_rank, feature_spread, pretrain
+from vjepa.training import cosine, linear, warmup_cosine
 
 
 @pytest.fixture(autouse=True)
 def tiny_preset(monkeypatch):
-    monkeypatch.setitem(configs.PRESETS, "tiny", TINY)
+    monkeypatch.setitem(configs.SHAPES, "tiny", TINY)
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from tiny import TINY
 
 import vjepa.__main__ as commands
 from vjepa import checkpoint
-from vjepa.analysis import compare, fit, probe
+from vjepa.analysis import fit, probe
 from vjepa.analysis.features import Tokens
 from vjepa.analysis.tasks import WORLD_TASKS, Location
+from vjepa.baselines import random_twin
 from vjepa.data.datasets import open_dataset
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
@@ -31,7 +32,7 @@ def model():
 def few_steps(monkeypatch):
     """Probes that are trained for a moment."""
     recipe = fit.Recipe(steps=3, warmup=1)
-    monkeypatch.setattr(compare, "fit", partial(fit.fit, recipe=recipe))
+    monkeypatch.setattr(probe, "fit", partial(fit.fit, recipe=recipe))
 
 
 def tokens(separation, count=300, seed=0, views=1):
@@ -50,11 +51,11 @@ def tokens(separation, count=300, seed=0, views=1):
 
 
 def mean_score(task, kind, train, test):
-    answers = compare.fit_estimator(task, kind, train, test)
+    answers = probe.fit_estimator(task, kind, train, test)
     return task.score(answers.mean(1), test.label(task.name)).mean()
 
 
-@pytest.mark.parametrize("kind", compare.FITTED)
+@pytest.mark.parametrize("kind", probe.FITTED)
 @pytest.mark.parametrize("task", [MOTION, LOCATION], ids=lambda task: task.name)
 def test_estimators_read_what_is_there_and_nothing_from_noise(task, kind):
     clear = mean_score(task, kind, tokens(8), tokens(8, seed=1))
@@ -68,7 +69,7 @@ def test_answers_to_all_views_are_averaged():
     """Two views of three say the right class, the third says another."""
     train, test = tokens(8), tokens(8, seed=1, views=3)
     test.records["pooled"][:, 2] = np.roll(test.records["pooled"][:, 0], 1, axis=0)
-    answers = compare.fit_estimator(MOTION, "linear", train, test)
+    answers = probe.fit_estimator(MOTION, "linear", train, test)
     right = MOTION.score(answers[:, 2], test.label("motion")).mean()
     assert right < 0.3
     assert mean_score(MOTION, "linear", train, test) > 0.9
@@ -76,10 +77,10 @@ def test_answers_to_all_views_are_averaged():
 
 def test_a_share_is_another_one_for_each_seed():
     train = tokens(0)
-    shares = [set(compare.choose(train, 0.1, seed).rows) for seed in (0, 0, 1)]
+    shares = [set(probe.choose(train, 0.1, seed).rows) for seed in (0, 0, 1)]
     assert [len(share) for share in shares] == [30, 30, 30]
     assert shares[0] == shares[1] != shares[2]
-    assert sorted(compare.choose(train, 1.0, 5).rows) == list(range(300))
+    assert sorted(probe.choose(train, 1.0, 5).rows) == list(range(300))
 
 
 def test_a_row_averages_seeds_clip_by_clip():
@@ -89,7 +90,7 @@ def test_a_row_averages_seeds_clip_by_clip():
         ("random", 1.0, 0): {("motion", "knn"): np.array([0.0, 0.0, 0.0, 0.0])},
         ("random", 1.0, 1): {("motion", "knn"): np.array([1.0, 0.0, 0.0, 0.0])},
     }
-    (row,) = compare.table(scores, tokens(0), tokens(0), [MOTION])
+    (row,) = probe.table(scores, tokens(0), tokens(0), [MOTION])
     assert row["accuracy"]["mean"] == 0.5
     width = 1.96 * np.std([1, 0.5, 0.5, 0], ddof=1) / 2  # of the four clips, not of eight scores
     assert row["accuracy"]["ci95"] == pytest.approx([0.5 - width, 0.5 + width])
@@ -98,14 +99,14 @@ def test_a_row_averages_seeds_clip_by_clip():
 
 
 def test_the_twin_has_the_shape_and_other_weights(model):
-    twin = probe.random_twin(model)
+    twin = random_twin(model)
     assert twin.config == model.config
     assert not torch.equal(twin.encoder.patch_embed.weight, model.encoder.patch_embed.weight)
 
 
 def test_every_probe_serves_every_task(model, few_steps, tmp_path):
-    tasks, probes = list(WORLD_TASKS), list(compare.PROBES)
-    rows = probe.evaluate(model, tasks, probes, **SIZES, labels=(1.0, 0.5), cache=tmp_path)
+    tasks, probes = list(WORLD_TASKS), list(probe.PROBES)
+    rows = probe.probe_world(model, tasks, probes, **SIZES, labels=(1.0, 0.5), cache=tmp_path)
     assert {(row["task"], row["probe"], row["labels"]) for row in rows} == {
         (task, name, share) for task in tasks for name in probes for share in (1.0, 0.5)
     }
@@ -130,7 +131,7 @@ def test_every_probe_serves_every_task(model, few_steps, tmp_path):
 )
 def test_bad_input_gets_one_sentence(model, tmp_path, tasks, probes, changes, says):
     with pytest.raises(InputError, match=says) as caught:
-        probe.evaluate(model, tasks, probes, **{**SIZES, **changes}, cache=tmp_path)
+        probe.probe_world(model, tasks, probes, **{**SIZES, **changes}, cache=tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -153,7 +154,7 @@ def test_videos_are_probed_and_broken_ones_left_out(model, videos, tmp_path, cap
     sets = [open_dataset(videos, split=split) for split in ("train", "test")]
     sizes = {"clips": 2, "views": 3, "seeds": (0,), "cache": tmp_path / "cache"}
     for _ in range(2):  # the second time from the cache
-        (row,) = probe.evaluate_videos(model, *sets, ["knn"], **sizes)
+        (row,) = probe.probe_videos(model, *sets, ["knn"], **sizes)
         assert row["accuracy"]["mean"] == 1.0
         assert (row["train_clips"], row["chance"]) == (16, 0.5)
     assert "broken.mp4" in caplog.text
@@ -179,6 +180,6 @@ def test_videos_of_one_class_are_refused(videos):
 
 def test_a_box_in_the_middle_serves_no_one(model, few_steps, tmp_path):
     """What a probe says before it has learned is the best constant box, and so scores chance."""
-    (row,) = probe.evaluate(model, ["location"], ["average"], **SIZES, cache=tmp_path)
+    (row,) = probe.probe_world(model, ["location"], ["average"], **SIZES, cache=tmp_path)
     assert row["metric"] == Location.metric
     assert row["accuracy"]["mean"] == pytest.approx(row["chance"], abs=0.05)

@@ -8,14 +8,15 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 import vjepa
-from app import mask_bits, probes, rooms
-from app.models import DEMO
-from app.probe_charts import class_bars
-from app.sources import Source, load_clip
+from app.probes import page
+from app.probes.charts import class_bars
+from app.workbench import mask_bits, rooms
+from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.models import DEMO
 
 GRID = DEMO.config.grid
-OWN = DEMO.config.last_level
-PAGE = "from app import probes, window; window.dress(); probes.page()"
+OWN = DEMO.config.last_layer
+PAGE = "from app import window; from app.probes.page import page; window.dress(); page()"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def clip():
-    return load_clip(Source(), DEMO)
+    return load_clip(ClipAddress(), DEMO)
 
 
 def middle() -> np.ndarray:
@@ -36,13 +37,13 @@ def middle() -> np.ndarray:
 
 
 def read(clip, mask, task="appearance"):
-    return probes.read(clip.id, task, mask_bits.to_link(mask), clip, mask)
+    return page.read(clip.id, task, mask_bits.to_link(mask), clip, mask)
 
 
-@pytest.mark.parametrize("task", probes.TASKS)
+@pytest.mark.parametrize("task", page.TASKS)
 def test_the_whole_clip_is_read_as_the_library_reads_it(model, clip, task):
     features = rooms.ask(clip, lambda explorer: explorer.targets[None, :, OWN].float())
-    probe = vjepa.load_probe(probes.PROBES / task)
+    probe = vjepa.load_probe(page.PROBES / task)
     expected = probe(features).softmax(-1)[0].numpy()
     np.testing.assert_allclose(read(clip, middle(), task)["whole"].shares, expected, atol=1e-5)
     assert len(probe.classes) == len(expected)
@@ -71,11 +72,11 @@ def test_what_is_hidden_reaches_only_the_reading_of_the_whole(model, clip):
 
 
 def test_order_of_tokens_does_not_matter(model, clip):
-    probe = probes.probe_of("motion")
+    probe = page.probe_of("motion")
     tokens = rooms.ask(clip, lambda explorer: explorer.targets[:, OWN].float().cpu())
     order = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(0))
-    straight = probes.reading(probe, tokens, torch.arange(len(tokens)), GRID)
-    shuffled = probes.reading(probe, tokens[order], order, GRID)
+    straight = page.reading(probe, tokens, torch.arange(len(tokens)), GRID)
+    shuffled = page.reading(probe, tokens[order], order, GRID)
     np.testing.assert_allclose(straight.shares, shuffled.shares, atol=1e-5)
     np.testing.assert_allclose(straight.gaze, shuffled.gaze, atol=1e-4)
 
@@ -87,9 +88,10 @@ def test_the_verdict_says_what_the_predictions_do(restored, said):
     gaze = np.ones(GRID, np.float32)
     shares = {"whole": 0.9, "context": 0.3, "restored": restored}
     readings = {
-        name: probes.Reading(np.array([1 - share, share]), gaze) for name, share in shares.items()
+        name: page.ProbeReading(np.array([1 - share, share]), gaze)
+        for name, share in shares.items()
     }
-    sentence = probes.verdict(readings, ("sea_life", "tool"))
+    sentence = page.verdict(readings, ("sea_life", "tool"))
     assert sentence.startswith("**tool**: 90% from the whole clip, **30%**")
     assert said in sentence
 
@@ -109,7 +111,7 @@ def test_the_page_changes_with_the_mask_and_survives_an_empty_one(model):
         state = page.session_state["visitor"]
         bits = mask_bits.to_bits(mask)
         page.session_state["painter"] = {
-            "mask": {"clip": state.source.id, "rev": state.rev, "bits": bits}
+            "mask": {"clip": state.address.id, "rev": state.rev, "bits": bits}
         }
         page.run()
         assert not page.exception

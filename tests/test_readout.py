@@ -4,9 +4,9 @@ import pytest
 import torch
 from tiny import TINY
 
-from vjepa.analysis.readout import pixel_readout
-from vjepa.data.world import World
+from benchmarks.compare_recipes import pixel_readout
 from vjepa.model import VJEPA
+from vjepa.world.world import World
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,14 @@ import torch
 from tiny import TINY
 from torch import Generator
 
-from decoder.mask_file import read_mask
-from decoder.retrieval.bank import Bank
-from decoder.retrieval.bank_clips import bank_clips
-from decoder.retrieval.retrieve import retrieve
+from decoder.bank import Bank, bank_clips, retrieve
+from decoder.media import read_mask
 from vjepa import masks
-from vjepa.analysis.probe import random_twin
+from vjepa.baselines import random_twin
 from vjepa.data.clips import normalize
 from vjepa.errors import InputError
-from vjepa.grid import pixel_mask, split
 from vjepa.model import VJEPA
+from vjepa.tokens import pixel_mask, split
 
 CLIP_SHAPE = (TINY.num_frames, TINY.image_size, TINY.image_size, 3)
 
@@ -77,8 +75,8 @@ def test_the_shortlist_loses_no_neighbour(model, bank, spread):
 def test_how_queries_and_clips_are_cut_up_does_not_matter(model, clips, bank, monkeypatch):
     queries = features_of(model, draw(1, seed=9)[0])
     found = bank.nearest(queries)
-    monkeypatch.setattr("decoder.retrieval.bank.QUERIES", 5)
-    monkeypatch.setattr("decoder.retrieval.bank.ROWS", 1)
+    monkeypatch.setattr("decoder.bank.QUERIES", 5)
+    monkeypatch.setattr("decoder.bank.ROWS", 1)
     assert (bank.nearest(queries) == found).all()
     order = torch.tensor([6, 2, 0, 5, 1, 3, 4])
     clip, token = bank.nearest(queries) // TINY.num_tokens, found % TINY.num_tokens

@@ -6,21 +6,21 @@ import torch
 from sklearn.metrics import jaccard_score
 from tiny import TINY
 
-from vjepa.analysis import similarity
-from vjepa.analysis.similarity import (
-    Choice,
+from vjepa.analysis import following
+from vjepa.analysis.following import (
+    FollowedObject,
     cosine,
     coverage,
     directions,
-    evaluate,
     jaccard,
     neighbourhood,
     propagate,
+    score_following,
     track,
 )
-from vjepa.data.world import World
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
+from vjepa.world.world import World
 
 GRID = (6, 5, 7)
 
@@ -76,8 +76,8 @@ def test_a_patch_is_followed_and_never_leaps():
     assert truth.flatten()[path].all()
     assert torch.equal(path // (h * w), torch.arange(t))
     rows, columns = path % (h * w) // w, path % w
-    assert rows.diff().abs().max() <= similarity.RADIUS
-    assert columns.diff().abs().max() <= similarity.RADIUS
+    assert rows.diff().abs().max() <= following.RADIUS
+    assert columns.diff().abs().max() <= following.RADIUS
 
 
 def test_what_all_tokens_share_changes_no_centred_direction():
@@ -121,7 +121,7 @@ def test_coverage_counts_the_pixels_of_each_tubelet():
 def test_features_that_know_the_actor_follow_it_and_staying_loses_it():
     world = World(1, TINY.image_size, TINY.num_frames, split="test")
     covered = coverage(world.sample(24, torch.Generator().manual_seed(0)).actor, TINY)
-    choices = [Choice.of(shares) for shares in covered if (shares > 0.5).any()]
+    choices = [FollowedObject.of(shares) for shares in covered if (shares > 0.5).any()]
     knowing = [torch.stack([c.truth, ~c.truth], -1).flatten(0, 2).float() for c in choices]
     scores = [c.score_features(f) for c, f in zip(choices, knowing, strict=True)]
     still = [choice.score_still() for choice in choices]
@@ -135,7 +135,9 @@ def test_the_same_seed_gives_the_same_scores():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = VJEPA(TINY)
-    first, again = (evaluate({"model": model}, TINY, clips=4, level=1, seed=2) for _ in range(2))
+    first, again = (
+        score_following({"model": model}, TINY, clips=4, level=1, seed=2) for _ in range(2)
+    )
     assert first == again
 
 
@@ -143,4 +145,4 @@ def test_bad_input_gets_a_sentence():
     with pytest.raises(InputError, match="choose at least one"):
         propagate(torch.zeros(210, 4), torch.zeros(5, 7, dtype=torch.bool), 0, GRID)
     with pytest.raises(InputError, match="at least one"):
-        evaluate({}, TINY, clips=0)
+        score_following({}, TINY, clips=0)

@@ -5,11 +5,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app import rooms, similarity
-from app.layers import layers_of
-from app.models import DEMO
-from app.sources import Source, load_clip
-from vjepa.analysis.similarity import coverage
+from app import similarity
+from app.workbench import rooms
+from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.clip_features import layers_of
+from app.workbench.models import DEMO
+from vjepa.analysis.following import coverage
 
 GRID = DEMO.config.grid
 PAGE = "from app import similarity, window; window.dress(); similarity.page()"
@@ -23,7 +24,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def world():
-    return load_clip(Source("world", "7"), DEMO)
+    return load_clip(ClipAddress("world", "7"), DEMO)
 
 
 def token(step, row, column):
@@ -37,7 +38,7 @@ def text(page):
 
 def pick(page, *tokens):
     """Runs the page as after a click or a drag on a view."""
-    clip = page.session_state["visitor"].source.id
+    clip = page.session_state["visitor"].address.id
     page.session_state["views"] = {"pick": {"clip": clip, "id": str(tokens), "tokens": [*tokens]}}
     return page.run()
 
@@ -61,7 +62,7 @@ def test_the_world_knows_its_actor_and_starts_with_it(world):
     assert (share[truth] > 0.5).all() and truth.any()
     choice = similarity.choose(frozenset(), GRID, truth)
     assert (truth[choice.step] == choice.tokens).all()
-    assert similarity.actor_tokens(load_clip(Source(), DEMO)) is None
+    assert similarity.actor_tokens(load_clip(ClipAddress(), DEMO)) is None
 
 
 def test_what_is_found_starts_from_the_choice(model, world):
@@ -103,7 +104,7 @@ def test_a_click_is_answered_and_only_the_world_is_scored(model):
     assert "J **" not in text(page)
     pick(page, token(1, 3, 3), token(1, 3, 4))
     assert text(page) == "**2** patches of time step 2"
-    page.session_state["visitor"].choose(Source("world", "7"))
+    page.session_state["visitor"].choose(ClipAddress("world", "7"))
     page.session_state["visitor"].select([])
     page.run()
     assert "J **" in text(page)

@@ -12,16 +12,16 @@ from vjepa.analysis.surprise import (
     MASK_TYPE,
     compare,
     curve,
-    evaluate,
     pixel_change,
+    score_surprise,
     surprise,
     wilson,
 )
 from vjepa.data.clips import normalize
 from vjepa.errors import InputError
-from vjepa.grid import split
-from vjepa.masks import future
-from vjepa.model import VJEPA, MaskBatch
+from vjepa.masks import MaskBatch, future
+from vjepa.model import VJEPA
+from vjepa.tokens import split
 
 FOUR_STEPS = replace(TINY, num_frames=8)
 T = FOUR_STEPS.grid[0]
@@ -108,7 +108,7 @@ def test_pixel_change_counts_changes_alone():
 
 
 def test_pixels_tell_violations_in_plain_view_and_none_behind_a_post(model):
-    rows = evaluate(model, 8, torch.Generator().manual_seed(0))
+    rows = score_surprise(model, 8, torch.Generator().manual_seed(0))
     assert len({(row["kind"], row["hidden"]) for row in rows}) == len(rows) == 6
     for row in rows:
         accuracy = row["pixels"]["sets"]["mean"]
@@ -119,6 +119,6 @@ def test_bad_input_gets_a_sentence(model, clips):
     with pytest.raises(InputError, match="horizon"):
         surprise(model, clips, horizon=0)
     with pytest.raises(InputError, match="at least one"):
-        evaluate(model, 0, torch.Generator())
+        score_surprise(model, 0, torch.Generator())
     with pytest.raises(InputError, match="tubelets"):
-        evaluate(VJEPA(replace(TINY, num_frames=6)), 1, torch.Generator())
+        score_surprise(VJEPA(replace(TINY, num_frames=6)), 1, torch.Generator())

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import error_maps, impossible, mask_bits, rooms, session
-from app.models import DEMO
-from app.sources import Source, load_clip
-from app.surprise_chart import accuracies, curves
+from app.mask_and_decode import answers
+from app.surprise import impossible
+from app.surprise.charts import accuracies, curves
+from app.workbench import clip_features, mask_bits, rooms
+from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.models import DEMO
 from vjepa.analysis.surprise import surprise
 from vjepa.data.clips import normalize
-from vjepa.data.violations import KINDS
+from vjepa.world.violations import KINDS
 
 GRID = DEMO.config.grid
-PAGE = "from app import surprise, window; window.dress(); surprise.page()"
+PAGE = "from app import window; from app.surprise.page import page; window.dress(); page()"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def clip():
-    return load_clip(Source(), DEMO)
+    return load_clip(ClipAddress(), DEMO)
 
 
 def middle():
@@ -34,15 +36,15 @@ def middle():
 
 
 def test_the_future_s_errors_are_the_library_s(model, clip):
-    found = error_maps.future_errors(clip.id, clip)
+    found = clip_features.future_errors(clip.id, clip)
     expected = surprise(model, normalize(clip.frames)[None])[0].cpu().numpy()
     np.testing.assert_allclose(found.values, expected, atol=1e-5)
-    assert found.scale == pytest.approx(2 * session.first_view().typical[0])
+    assert found.scale == pytest.approx(2 * answers.first_view().typical[0])
 
 
 def test_the_mask_s_errors_are_those_of_the_first_page(model, clip):
     mask = middle()
-    found = error_maps.masked_errors(clip.id, mask_bits.to_link(mask), clip, mask).values
+    found = clip_features.masked_errors(clip.id, mask_bits.to_link(mask), clip, mask).values
     work = lambda explorer: explorer.predict(mask, seeds=[0], steps=1).error  # noqa: E731
     np.testing.assert_allclose(found, rooms.ask(clip, work), atol=1e-5)
     assert (np.isnan(found) == ~mask).all()
@@ -114,7 +116,7 @@ def test_the_page_changes_scenes_and_survives_an_empty_mask(model):
     state = page.session_state["visitor"]
     bits = mask_bits.to_bits(np.zeros(GRID, bool))
     page.session_state["painter"] = {
-        "mask": {"clip": state.source.id, "rev": state.rev, "bits": bits}
+        "mask": {"clip": state.address.id, "rev": state.rev, "bits": bits}
     }
     page.run()
     assert not page.exception

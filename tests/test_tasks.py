@@ -5,10 +5,10 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Generator
 
-from vjepa.analysis.labelled import middle_box
+from vjepa.analysis.features import middle_box
 from vjepa.analysis.tasks import WORLD_TASKS, Classification, Location
-from vjepa.data.world import World
 from vjepa.errors import InputError
+from vjepa.world.world import World
 
 BOX = np.array([[0.2, 0.2, 0.6, 0.6]])
 

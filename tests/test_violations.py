@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from vjepa.data.violations import KINDS, draw_pairs
-from vjepa.data.world import World
 from vjepa.errors import InputError
+from vjepa.world.violations import KINDS, draw_pairs
+from vjepa.world.world import World
 
 SIDE, FRAMES, SCENES = 64, 16, 6
 
@@ -68,7 +68,7 @@ def test_a_vanished_actor_leaves_an_empty_scene_and_a_teleported_one_does_not():
 
 
 def dice_of(world):
-    from vjepa.data.world_scene import Dice
+    from vjepa.world.scene import Dice
 
     return Dice(torch.Generator().manual_seed(1), world.device)
 

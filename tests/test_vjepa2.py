@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import vjepa
 from vjepa.errors import InputError
-from vjepa.grid import split, take
+from vjepa.tokens import split, take
 
 GOLDEN = Path(__file__).parent / "golden" / "vjepa2-a"
 TOLERANCE = {"atol": 1e-4, "rtol": 0}

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 import vjepa
 from vjepa.checkpoint import peek_config
-from vjepa.config import LEVELS, ModelConfig
+from vjepa.config import ModelConfig
 from vjepa.errors import InputError
-from vjepa.vjepa21 import VJEPA21
+from vjepa.vjepa2 import TAPPED_BLOCKS, VJEPA21
 
 GOLDEN = Path(__file__).parent / "golden" / "vjepa21-a"
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
@@ -39,7 +39,7 @@ def test_encoding_of_clips_of_any_shape_and_of_images(model, expected, kind):
 
 def test_features_of_four_depths(model, expected):
     torch.testing.assert_close(
-        model.encoder.multilevel(expected["clip"]), expected["encoder_multilevel"], **TOLERANCE
+        model.encoder.multilayer(expected["clip"]), expected["encoder_multilevel"], **TOLERANCE
     )
 
 
@@ -49,7 +49,7 @@ def test_context_and_prediction(model, expected, i):
     context = model.encode_context(expected["clip"], context_idx)
     torch.testing.assert_close(context, expected[f"context_{i}"], **TOLERANCE)
     torch.testing.assert_close(
-        model.encoder.multilevel(expected["clip"], context_idx),
+        model.encoder.multilayer(expected["clip"], context_idx),
         expected[f"context_multilevel_{i}"],
         **TOLERANCE,
     )
@@ -120,7 +120,7 @@ def four_levels() -> ModelConfig:
         num_mask_tokens=8,
         family="vjepa2.1",
         mask_token=0,
-        levels=4,
+        target_layers=4,
     )
 
 
@@ -167,5 +167,5 @@ def official(name, *, predictor=False):
     return f"norms_block.3.{name[5:]}" if name.startswith("norm.") else name
 
 
-def test_the_levels_of_the_published_depths():
-    assert LEVELS[48] == (11, 23, 37, 47)
+def test_the_layers_of_the_published_depths():
+    assert TAPPED_BLOCKS[48] == (11, 23, 37, 47)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vjepa.data.contact_sheet import contact_sheet
-from vjepa.data.motion import MOTIONS, REVERSED, Path, trace
-from vjepa.data.world import CATEGORIES, LEVELS, World
+from benchmarks.draw_world import contact_sheet
 from vjepa.errors import InputError
+from vjepa.world.scene import MOTIONS, REVERSED, Path, trace
+from vjepa.world.world import CATEGORIES, LEVELS, World
 
 SIDE, FRAMES = 64, 6
 
@@ -49,7 +49,7 @@ def test_drawing_in_chunks_changes_nothing(monkeypatch):
     world = small(4)
     scene = world.draw(5, seeded())
     whole = world.render(scene)
-    monkeypatch.setattr("vjepa.data.world.CACHED_CLIPS", 2)
+    monkeypatch.setattr("vjepa.world.world.CACHED_CLIPS", 2)
     parts = world.render(scene)
     assert (whole.frames.int() - parts.frames.int()).abs().max() <= 1
     assert torch.allclose(whole.amodal_boxes, parts.amodal_boxes)

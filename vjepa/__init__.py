@@ -8,7 +8,7 @@ from importlib import import_module
 
 _HOMES = {
     "load": "vjepa.checkpoint",
-    "load_probe": "vjepa.attentive",
+    "load_probe": "vjepa.analysis.attentive",
     "read_clip": "vjepa.data.clips",
     "read_frames": "vjepa.data.clips",
     "ModelConfig": "vjepa.config",

@@ -14,14 +14,15 @@ import tyro
 from torch import Generator
 
 import vjepa
-from vjepa import command, config, published
+from vjepa import config, errors
+from vjepa.analysis import following
 from vjepa.analysis import probe as probing
-from vjepa.analysis import similarity as following
 from vjepa.analysis import surprise as surprising
+from vjepa.baselines import ImageBackbone
 from vjepa.data import sources
 from vjepa.data.datasets import LabelledVideos, open_dataset
-from vjepa.download import download as fetch_published
-from vjepa.image_backbone import ImageBackbone
+from vjepa.formats import published
+from vjepa.formats.download import download as fetch_published
 from vjepa.pretrain import PretrainConfig
 from vjepa.pretrain import pretrain as run_pretraining
 
@@ -104,10 +105,10 @@ def probe(
     if data is None:
         tasks = list(probing.WORLD_TASKS) if task == "all" else [task]
         sizes = {"level": level, "train_clips": train_clips, "test_clips": test_clips}
-        rows = probing.evaluate(loaded, tasks, probes, **sizes, **settings)
+        rows = probing.probe_world(loaded, tasks, probes, **sizes, **settings)
     else:
         pair = _open_videos(data, test, videos)
-        rows = probing.evaluate_videos(loaded, *pair, probes, clips=clips, views=views, **settings)
+        rows = probing.probe_videos(loaded, *pair, probes, clips=clips, views=views, **settings)
     _print_rows(rows, json_line)
 
 
@@ -167,8 +168,8 @@ def similarity(
         json_line: print one line of JSON.
     """
     loaded = vjepa.load(model)
-    models = {"model": loaded, **probing.baselines(loaded)}
-    scores = following.evaluate(models, loaded.config, clips=clips, level=level, seed=seed)
+    models = {"model": loaded, **probing.baselines_of(loaded)}
+    scores = following.score_following(models, loaded.config, clips=clips, level=level, seed=seed)
     if json_line:
         print(json.dumps(scores))
         return
@@ -191,7 +192,7 @@ def surprise(
         seed: of the scenes.
         json_line: print one line of JSON, a list.
     """
-    cases = surprising.evaluate(vjepa.load(model), scenes, Generator().manual_seed(seed))
+    cases = surprising.score_surprise(vjepa.load(model), scenes, Generator().manual_seed(seed))
     if json_line:
         print(json.dumps(cases))
         return
@@ -206,7 +207,7 @@ def surprise(
 
 
 def models(json_line: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
-    """What is published: name, size, input, licence, source, and where it is on this machine.
+    """What is published: name, size, input, licence, address, and where it is on this machine.
 
     Args:
         json_line: print one line of JSON, a list.
@@ -223,7 +224,7 @@ def models(json_line: Annotated[bool, tyro.conf.arg(name="json")] = False) -> No
         clip = f"{row['num_frames']} x {row['image_size']} px"
         what = f"{row['kind']} {row['task']}".strip()
         print(f"{row['name']:<32}{row['family']:<12}{what:<34}{size:<16}{clip:<13}{row['licence']}")
-        print(f"    {row['source']}  {row['path'] or '-'}")
+        print(f"    {row['address']}  {row['path'] or '-'}")
 
 
 def download(name: tyro.conf.Positional[str], to: Path | None = None) -> None:
@@ -235,7 +236,7 @@ def download(name: tyro.conf.Positional[str], to: Path | None = None) -> None:
     """
     entry = published.get(name)
     if entry is not None:
-        print(f"{name}: licence {entry.licence}, from {entry.source}", file=sys.stderr)
+        print(f"{name}: licence {entry.licence}, from {entry.address}", file=sys.stderr)
     print(fetch_published(name, to))
 
 
@@ -250,4 +251,4 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
-    command.run(COMMANDS, prog="python -m vjepa")
+    errors.run_command(COMMANDS, prog="python -m vjepa")

@@ -10,14 +10,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from vjepa import official, published, transformers_folder
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
+from vjepa.formats import hugging_face, official, published
+from vjepa.formats.files import StoredModel, adopt, exists, fill, read_json, read_safetensors
 from vjepa.model import VJEPA
-from vjepa.position import Position
-from vjepa.vjepa2 import VJEPA2
-from vjepa.vjepa21 import VJEPA21
-from vjepa.weights import StoredModel, adopt, exists, fill, read_json, read_safetensors
+from vjepa.tokens import SinCosPositions
+from vjepa.vjepa2 import VJEPA2, VJEPA21, RotaryPositions
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUNDLED = {"demo": ASSETS / "demo" / "model"}
@@ -29,7 +28,7 @@ FINGERPRINT_NUMBERS = 256
 
 
 def load(
-    source: str | Path,
+    name: str | Path,
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
@@ -39,7 +38,7 @@ def load(
     """A frozen model, ready to encode and predict.
 
     Args:
-        source: "demo"; a published model that was downloaded, by name; a folder of ours
+        name: "demo"; a published model that was downloaded, by name; a folder of ours
             (config.json, model.safetensors); an official V-JEPA or V-JEPA 2.1 checkpoint
             (`.pth.tar`, `.pt`), with a config.json beside it when its widths are not the published
             ones; a transformers V-JEPA 2 folder.
@@ -52,32 +51,32 @@ def load(
         InputError: nothing is there, or it is no such model; the message names what is wrong.
     """
     device = torch.device(device or default_device())
-    stored = read(find(source))
+    stored = read(find(name))
     config = _resized(stored.config, num_frames, image_size)
     model = build(stored, config, dtype or default_dtype(device)).to(device)
     return model.eval().requires_grad_(False)
 
 
-def peek_config(source: str | Path) -> ModelConfig:
+def peek_config(name: str | Path) -> ModelConfig:
     """The shape of a model that `load` would open; its weights are not read.
 
     Raises:
         InputError: nothing is there, or it is no such model.
     """
-    path = find(source)
-    if path.is_dir() and not transformers_folder.recognises(path):
+    path = find(name)
+    if path.is_dir() and not hugging_face.recognises(path):
         return read_config(path / "config.json")
     return read(path).config
 
 
-def find(source: str | Path) -> Path:
+def find(name: str | Path) -> Path:
     """Where a model lies, from its name or path.
 
     Raises:
         InputError: nothing is there.
     """
-    name = str(source)
-    path = BUNDLED.get(name) or published.find(name) or Path(source)
+    name = str(name)
+    path = BUNDLED.get(name) or published.find(name) or Path(name)
     if not exists(path) and published.get(name):
         raise InputError(published.how_to_get(name))
     if not exists(path):
@@ -96,8 +95,8 @@ def read(path: Path) -> StoredModel:
     """
     if path.is_file():
         return official.read(path)
-    if transformers_folder.recognises(path):
-        return transformers_folder.read(path)
+    if hugging_face.recognises(path):
+        return hugging_face.read(path)
     return StoredModel(read_config(path / "config.json"), _tensors_in(path), str(path))
 
 
@@ -105,13 +104,18 @@ def build(stored: StoredModel, config: ModelConfig, dtype: torch.dtype) -> VJEPA
     """The model of a file, for clips of the config's size, on the CPU.
 
     Raises:
-        InputError: a tensor is missing, unexpected, or of another shape; the first is named.
+        InputError: there is no such family; a tensor is missing, unexpected, or of another shape;
+            the first is named.
     """
+    if config.family not in MODELS:
+        raise InputError(
+            f"{stored.origin}: family must be one of {', '.join(MODELS)}, not {config.family!r}."
+        )
     with torch.device("meta"):  # no memory, and no time for first weights that nobody uses
         model = MODELS[config.family](config)
-    adopt(model, stored.tensors, stored.source, dtype)
+    adopt(model, stored.tensors, stored.origin, dtype)
     for name, part in model.named_modules():
-        if isinstance(part, Position):
+        if isinstance(part, SinCosPositions | RotaryPositions):
             table = stored.positions.get(name)
             part.place(stored.config.grid, None if table is None else table[0])
     return model

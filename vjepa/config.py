@@ -9,13 +9,6 @@ from vjepa.errors import InputError
 MASK_TYPES = {"short": 0, "long": 1}
 """Index of the learned mask token that stands for each kind of mask (paper, section 3.2)."""
 
-FAMILIES = ("vjepa", "vjepa2", "vjepa2.1")
-"""V-JEPA adds sin-cos positions; V-JEPA 2 turns queries and keys by them; 2.1 stretches them to a
-fixed side, has a tokenizer for images, and norms at four depths."""
-
-LEVELS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
-"""Blocks, by the encoder's depth, after which V-JEPA 2.1 takes features out."""
-
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -32,11 +25,11 @@ class ModelConfig:
         patch_init_std: standard deviation of the patch embedding at initialisation. At small
             patches the published .02 leaves the content weaker than the positions, and the
             features collapse to positions.
-        family: one of `FAMILIES`.
+        family: which model has this shape, one of `vjepa.checkpoint.MODELS`.
         mlp_ratio: how much wider the encoder's MLPs are than its tokens.
         mask_token: the mask token that stands for every kind of mask; -1: one per mask type.
-        levels: depths whose features are predicted, side by side: the last blocks of V-JEPA; the
-            four of V-JEPA 2.1, where they also enter the predictor.
+        target_layers: last blocks whose features are predicted, side by side; the paper's
+            targets are those of the last one alone.
         teacher_dim: width of the features of another model that the predictor was trained on; 0:
             it was trained on its own target encoder's.
     """
@@ -56,12 +49,12 @@ class ModelConfig:
     family: str = "vjepa"
     mlp_ratio: float = 4.0
     mask_token: int = -1
-    levels: int = 1
+    target_layers: int = 1
     teacher_dim: int = 0
 
     def __post_init__(self) -> None:
         _require_positive(self)
-        _require_family(self)
+        _require_parts(self)
         _require_multiple(self, "image_size", "patch_size")
         _require_multiple(self, "num_frames", "tubelet_size")
         _require_multiple(self, "embed_dim", "num_heads")
@@ -83,12 +76,12 @@ class ModelConfig:
     @property
     def output_dim(self) -> int:
         """Width of predictions and targets."""
-        return self.teacher_dim or self.levels * self.embed_dim
+        return self.teacher_dim or self.target_layers * self.embed_dim
 
     @property
-    def last_level(self) -> slice | None:
+    def last_layer(self) -> slice | None:
         """Which numbers of a prediction stand for layer-normed `encode`; None: none of them do."""
-        if self.family == "vjepa2.1":  # others' features, or levels with norms of their own
+        if self.teacher_dim:
             return None
         return slice(self.output_dim - self.embed_dim, self.output_dim)
 
@@ -109,6 +102,8 @@ class ModelConfig:
             InputError: a value is no number of its kind, is not positive, or does not divide.
         """
         defaults = {field.name: field.default for field in fields(cls)}
+        if "levels" in values:  # what files of before called it
+            values = {"target_layers": values["levels"], **values}
         values = {name: value for name, value in values.items() if name in defaults}
         for name, value in values.items():
             kind = type(defaults[name])
@@ -144,15 +139,11 @@ def _require_sane(config: ModelConfig) -> None:
             raise InputError(f"{name} must be at most {limit}, not {getattr(config, name)}.")
 
 
-def _require_family(config: ModelConfig) -> None:
-    if config.family not in FAMILIES:
-        raise InputError(f"family must be one of {', '.join(FAMILIES)}, not {config.family!r}.")
-    if config.family == "vjepa2.1" and config.depth not in LEVELS:
+def _require_parts(config: ModelConfig) -> None:
+    if config.target_layers > config.depth:
         raise InputError(
-            f"V-JEPA 2.1 has encoders of {', '.join(map(str, LEVELS))} blocks, not {config.depth}."
+            f"target_layers ({config.target_layers}) must be at most depth ({config.depth})."
         )
-    if config.levels > config.depth:
-        raise InputError(f"levels ({config.levels}) must be at most depth ({config.depth}).")
     if config.mask_token >= config.num_mask_tokens:
         raise InputError(
             f"mask_token ({config.mask_token}) must be less than num_mask_tokens "
@@ -168,7 +159,7 @@ def _require_multiple(config: ModelConfig, whole: str, part: str) -> None:
         )
 
 
-PRESETS = {
+SHAPES = {
     "demo": ModelConfig(
         image_size=112,
         embed_dim=192,
@@ -178,7 +169,7 @@ PRESETS = {
         predictor_depth=6,
         predictor_num_heads=2,
         patch_init_std=0.06,
-        levels=4,
+        target_layers=4,
     ),
     "vitl16": ModelConfig(),
     "vith16": ModelConfig(embed_dim=1280, depth=32),
@@ -193,6 +184,6 @@ def preset(name: str) -> ModelConfig:
     Raises:
         InputError: no preset has that name.
     """
-    if name not in PRESETS:
-        raise InputError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
-    return PRESETS[name]
+    if name not in SHAPES:
+        raise InputError(f"There is no preset {name!r}; choose one of {', '.join(SHAPES)}.")
+    return SHAPES[name]

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Generator, Tensor
 
+from vjepa.config import MASK_TYPES
 from vjepa.errors import InputError
 
 Grid = tuple[int, int, int]
@@ -38,7 +39,7 @@ def multiblock(grid: Grid, kind: str = "short", *, generator: Generator) -> Bool
     Args:
         grid: (t, h, w).
         kind: "short" or "long".
-        generator: source of the block shape and positions.
+        generator: of the block shape and positions.
 
     Raises:
         InputError: an unknown kind.
@@ -84,6 +85,86 @@ def _draw_frame(
             return mask
 
 
+def collate(
+    masks: Bool[Tensor, "B t h w"],
+    *,
+    generator: Generator,
+    max_targets: int | None = None,
+) -> tuple[Int64[Tensor, "B K"], Int64[Tensor, "B M"]]:
+    """Index tensors of equal length, each sample's surplus dropped at random.
+
+    Masks of a batch hide different numbers of tokens; a tensor wants one number. Dropping a
+    random subset treats all time steps alike, unlike `collate_truncating`.
+
+    Args:
+        masks: True = hidden.
+        generator: chooses which surplus tokens are dropped.
+        max_targets: at most this many targets a sample (a cheaper predictor).
+
+    Returns:
+        context_idx (B, K) and target_idx (B, M), each row in order.
+    """
+    hidden = masks.flatten(1)
+    fewest = int(hidden.sum(1).min())
+    return (
+        _subset(~hidden, int((~hidden).sum(1).min()), generator),
+        _subset(hidden, min(fewest, max_targets or fewest), generator),
+    )
+
+
+def _subset(
+    members: Bool[Tensor, "B N"], count: int, generator: Generator
+) -> Int64[Tensor, "B count"]:
+    """`count` random members of each row, in order."""
+    keys = torch.rand(members.shape, generator=generator).masked_fill(~members, 2.0)
+    return keys.argsort(1)[:, :count].sort(1).values
+
+
+@dataclass(frozen=True)
+class MaskBatch:
+    """What one mask type hides in a batch: visible and hidden token indices."""
+
+    context_idx: Int64[Tensor, "B K"]
+    target_idx: Int64[Tensor, "B M"]
+    mask_type: str | int
+
+    def to(self, device: torch.device) -> MaskBatch:
+        """The same indices on a device."""
+        return MaskBatch(self.context_idx.to(device), self.target_idx.to(device), self.mask_type)
+
+
+def draw_masks(
+    grid: Grid,
+    batch_size: int,
+    max_targets: int,
+    generator: Generator,
+    *,
+    future: float = 0.0,
+) -> list[MaskBatch]:
+    """Both mask types for a batch.
+
+    Args:
+        grid: (t, h, w).
+        batch_size: masks of each type.
+        max_targets: hidden tokens that are kept of each mask.
+        generator: of everything that is drawn.
+        future: chance that the long-range masks hide the rest of the clip instead.
+    """
+    drawn = []
+    for kind in MASK_TYPES:
+        hidden = multiblock_batch(grid, batch_size, kind, generator=generator)
+        if kind == "long" and future and torch.rand((), generator=generator) < future:
+            hidden = _draw_future(grid, generator).expand(batch_size, *grid)
+        indices = collate(hidden, generator=generator, max_targets=max_targets)
+        drawn.append(MaskBatch(*indices, kind))
+    return drawn
+
+
+def _draw_future(grid: Grid, generator: Generator) -> Tensor:
+    keep = 1 + int(torch.randint(max(grid[0] // 2, 1), (), generator=generator))
+    return future(grid, min(keep, grid[0] - 1))
+
+
 def tube(grid: Grid, ratio: float = 0.5, *, generator: Generator) -> Bool[Tensor, "t h w"]:
     """Random patches hidden through all time (VideoMAE's tube mask), `ratio` of them."""
     t, h, w = grid
@@ -120,7 +201,7 @@ def centre_box(grid: Grid) -> Bool[Tensor, "t h w"]:
     return box(grid, (0, t), (h // 4, h - h // 4), (w // 4, w - w // 4))
 
 
-PRESETS: dict[str, Callable[[Grid, Generator], Bool[Tensor, "t h w"]]] = {
+MASKS: dict[str, Callable[[Grid, Generator], Bool[Tensor, "t h w"]]] = {
     "short": lambda grid, generator: multiblock(grid, "short", generator=generator),
     "long": lambda grid, generator: multiblock(grid, "long", generator=generator),
     "tube": lambda grid, generator: tube(grid, generator=generator),
@@ -137,9 +218,9 @@ def make(name: str, grid: Grid, generator: Generator) -> Bool[Tensor, "t h w"]:
     Raises:
         InputError: no preset has that name.
     """
-    if name not in PRESETS:
-        raise InputError(f"There is no mask preset {name!r}; choose one of {', '.join(PRESETS)}.")
-    return PRESETS[name](grid, generator)
+    if name not in MASKS:
+        raise InputError(f"There is no mask preset {name!r}; choose one of {', '.join(MASKS)}.")
+    return MASKS[name](grid, generator)
 
 
 def check(mask, grid: Grid) -> Bool[Tensor, "t h w"]:
@@ -164,56 +245,3 @@ def check(mask, grid: Grid) -> Bool[Tensor, "t h w"]:
     if mask.all():
         raise InputError("The mask hides the whole clip: leave at least one token visible.")
     return mask
-
-
-def collate(
-    masks: Bool[Tensor, "B t h w"],
-    *,
-    generator: Generator,
-    max_targets: int | None = None,
-) -> tuple[Int64[Tensor, "B K"], Int64[Tensor, "B M"]]:
-    """Index tensors of equal length, each sample's surplus dropped at random.
-
-    Masks of a batch hide different numbers of tokens; a tensor wants one number. Dropping a
-    random subset treats all time steps alike, unlike `collate_truncating`.
-
-    Args:
-        masks: True = hidden.
-        generator: chooses which surplus tokens are dropped.
-        max_targets: at most this many targets a sample (a cheaper predictor).
-
-    Returns:
-        context_idx (B, K) and target_idx (B, M), each row in order.
-    """
-    hidden = masks.flatten(1)
-    fewest = int(hidden.sum(1).min())
-    return (
-        _subset(~hidden, int((~hidden).sum(1).min()), generator),
-        _subset(hidden, min(fewest, max_targets or fewest), generator),
-    )
-
-
-def _subset(
-    members: Bool[Tensor, "B N"], count: int, generator: Generator
-) -> Int64[Tensor, "B count"]:
-    """`count` random members of each row, in order."""
-    keys = torch.rand(members.shape, generator=generator).masked_fill(~members, 2.0)
-    return keys.argsort(1)[:, :count].sort(1).values
-
-
-def collate_truncating(
-    masks: Bool[Tensor, "B t h w"],
-) -> tuple[Int64[Tensor, "B K"], Int64[Tensor, "B M"]]:
-    """The official batching, for comparison: rows cut to the shortest in (t, h, w) order.
-
-    What is cut is always the end of the clip: at 224 px and batch 24 a fourth of all tokens is
-    in neither set.
-    """
-    hidden = masks.flatten(1)
-    return _first(~hidden), _first(hidden)
-
-
-def _first(members: Bool[Tensor, "B N"]) -> Int64[Tensor, "B K"]:
-    """The first members of each row, as many as the shortest row has."""
-    order = members.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-    return order[:, : int(members.sum(1).min())]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,22 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from vjepa.config import ModelConfig
-from vjepa.encoder import Encoder
-from vjepa.grid import take
-from vjepa.predictor import Predictor
-
-
-@dataclass(frozen=True)
-class MaskBatch:
-    """What one mask type hides in a batch: visible and hidden token indices."""
-
-    context_idx: Int64[Tensor, "B K"]
-    target_idx: Int64[Tensor, "B M"]
-    mask_type: str | int
-
-    def to(self, device: torch.device) -> MaskBatch:
-        """The same indices on a device."""
-        return MaskBatch(self.context_idx.to(device), self.target_idx.to(device), self.mask_type)
+from vjepa.masks import MaskBatch
+from vjepa.tokens import take
+from vjepa.transformer import Encoder, Predictor
 
 
 class VJEPA(nn.Module):
@@ -91,11 +77,11 @@ class VJEPA(nn.Module):
     def target_features(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N O"]:
         """Layer-normed features of every token, in the space of the predictions, in float32.
 
-        With several levels, those of as many last blocks of the target encoder, side by side.
+        With several target layers: of as many last blocks of the target encoder, side by side.
         """
-        if self.config.levels == 1:
+        if self.config.target_layers == 1:
             return normalize_features(self.encode(clips).float())
-        layers = self.target_encoder.layers(clips)[-self.config.levels :]
+        layers = self.target_encoder.layers(clips)[-self.config.target_layers :]
         normed = F.layer_norm(layers.float(), layers.shape[-1:])
         return rearrange(normed, "l b n d -> b n (l d)")
 
@@ -135,3 +121,39 @@ class VJEPA(nn.Module):
 def normalize_features(features: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
     """LayerNorm over the features, without parameters: the space in which targets are compared."""
     return F.layer_norm(features, features.shape[-1:])
+
+
+CONTEXT_WEIGHT = 0.5
+"""Of the loss on visible tokens, beside 1 for the hidden ones."""
+
+
+class DenseVJEPA(VJEPA):
+    """V-JEPA whose context features must also tell the targets of their own tokens.
+
+    V-JEPA asks only for what is hidden. A small encoder then finds that positions are all it
+    needs, and forgets what it sees: it collapses. V-JEPA 2.1 adds a loss on the visible tokens
+    (its "dense predictive loss"); here a linear head on the context encoder reads it, and is
+    thrown away after training.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        dim = config.embed_dim
+        self.context_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, config.output_dim))
+
+    def _mask_loss(self, clips: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
+        context = self.encode_context(clips, mask.context_idx)
+        hidden = self._prediction_loss(context, targets, mask)
+        return hidden + CONTEXT_WEIGHT * self._context_loss(context, targets, mask)
+
+    def _context_loss(
+        self, context: Float[Tensor, "B K D"], targets: Tensor, mask: MaskBatch
+    ) -> Tensor:
+        return F.l1_loss(self.context_head(context).float(), take(targets, mask.context_idx))
+
+    def trained(self) -> VJEPA:
+        """The model without the head."""
+        model = VJEPA(self.config).to(self.device, self.dtype)
+        kept = model.state_dict().keys()
+        model.load_state_dict({name: t for name, t in self.state_dict().items() if name in kept})
+        return model

@@ -10,22 +10,28 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Generator, Tensor
+from jaxtyping import Float
+from torch import Tensor
 
-from vjepa import checkpoint, masks
-from vjepa.analysis.collapse import effective_rank, feature_spread
-from vjepa.augment import random_resized_crop
-from vjepa.config import MASK_TYPES, preset
+from vjepa import checkpoint
+from vjepa.baselines import PixelPrediction
+from vjepa.config import preset
 from vjepa.data.clips import normalize
-from vjepa.data.sources import Source, open_source
-from vjepa.dense import DenseVJEPA
+from vjepa.data.sources import Source, open_source, random_resized_crop
 from vjepa.errors import InputError
-from vjepa.model import VJEPA, MaskBatch, normalize_features
-from vjepa.optimizer import OPTIMIZERS
-from vjepa.pixels import PixelPrediction
-from vjepa.run_folder import RunFolder, write_recipe
-from vjepa.schedules import cosine, linear, warmup_cosine
-from vjepa.training import RunConfig, step_generator, train_steps
+from vjepa.masks import MaskBatch, draw_masks
+from vjepa.model import VJEPA, DenseVJEPA, normalize_features
+from vjepa.training import (
+    OPTIMIZERS,
+    RunConfig,
+    RunFolder,
+    cosine,
+    linear,
+    step_generator,
+    train_steps,
+    warmup_cosine,
+    write_recipe,
+)
 
 OBJECTIVES = {"dense": DenseVJEPA, "features": VJEPA, "pixels": PixelPrediction}
 """What is predicted behind the masks, and the model that does it."""
@@ -36,7 +42,7 @@ class PretrainConfig(RunConfig):
     """What a pretraining run is made of; the defaults are the bundled model's.
 
     Attributes:
-        preset: shape of the model, one of `vjepa.config.PRESETS`.
+        preset: shape of the model, one of `vjepa.config.SHAPES`.
         objective: what is predicted, one of `OBJECTIVES`: features of the hidden tokens (V-JEPA
             as published), of the visible ones too (dense, after V-JEPA 2.1), or pixels, the
             baseline.
@@ -72,7 +78,7 @@ class PretrainConfig(RunConfig):
 
 
 @dataclass
-class Run:
+class PretrainState:
     """What changes while a run goes on."""
 
     model: VJEPA | PixelPrediction
@@ -88,44 +94,14 @@ class Run:
         }
 
 
-def start(config: PretrainConfig) -> Run:
+def start(config: PretrainConfig) -> PretrainState:
     """A fresh model and its optimizer."""
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model = OBJECTIVES[config.objective](preset(config.preset))
-    return Run(model, OPTIMIZERS[config.optimizer](model, config.lr, config.weight_decay[0]))
-
-
-def draw_masks(
-    grid: masks.Grid,
-    batch_size: int,
-    max_targets: int,
-    generator: Generator,
-    *,
-    future: float = 0.0,
-) -> list[MaskBatch]:
-    """Both mask types for a batch.
-
-    Args:
-        grid: (t, h, w).
-        batch_size: masks of each type.
-        max_targets: hidden tokens that are kept of each mask.
-        generator: of everything that is drawn.
-        future: chance that the long-range masks hide the rest of the clip instead.
-    """
-    drawn = []
-    for kind in MASK_TYPES:
-        hidden = masks.multiblock_batch(grid, batch_size, kind, generator=generator)
-        if kind == "long" and future and torch.rand((), generator=generator) < future:
-            hidden = _draw_future(grid, generator).expand(batch_size, *grid)
-        indices = masks.collate(hidden, generator=generator, max_targets=max_targets)
-        drawn.append(MaskBatch(*indices, kind))
-    return drawn
-
-
-def _draw_future(grid: masks.Grid, generator: Generator) -> Tensor:
-    keep = 1 + int(torch.randint(max(grid[0] // 2, 1), (), generator=generator))
-    return masks.future(grid, min(keep, grid[0] - 1))
+    return PretrainState(
+        model, OPTIMIZERS[config.optimizer](model, config.lr, config.weight_decay[0])
+    )
 
 
 def draw_batch(
@@ -144,7 +120,7 @@ def draw_batch(
 
 
 def train_step(
-    run: Run,
+    run: PretrainState,
     wrapped: torch.nn.Module,
     batch: tuple[Tensor, list[MaskBatch]],
     config: PretrainConfig,
@@ -190,7 +166,10 @@ def train_step(
 
 @torch.no_grad()
 def health(model: VJEPA | PixelPrediction, clips: Tensor) -> dict[str, float]:
-    """Spread and effective rank of the layer-normed features; both fall in a collapse."""
+    """Spread and effective rank of the layer-normed features; both fall in a collapse.
+
+    A falling loss says nothing about whether features still tell clips apart.
+    """
     features = normalize_features(model.encode(clips))
     return {"spread": feature_spread(features), "rank": effective_rank(features)}
 
@@ -226,8 +205,25 @@ def pretrain(config: PretrainConfig) -> Path:
     return config.out / "model"
 
 
-def restore(run: Run, state: dict, source: str) -> None:
+def restore(run: PretrainState, state: dict, origin: str) -> None:
     """Takes model, optimizer and step from a saved state."""
-    checkpoint.fill(run.model, state["model"], source)
+    checkpoint.fill(run.model, state["model"], origin)
     run.optimizer.load_state_dict(state["optimizer"])
     run.step = state["step"]
+
+
+def feature_spread(features: Float[Tensor, "B N D"]) -> float:
+    """Standard deviation over clips at the same position, averaged: 0 is collapse to positions."""
+    return features.float().std(dim=0).mean().item()
+
+
+def effective_rank(features: Float[Tensor, "B N D"]) -> float:
+    """exp of the entropy of the singular values, positions' means removed.
+
+    Source: Roy and Vetterli 2007, "The effective rank": how many
+    directions are used; 1 is full collapse, D the most.
+    """
+    centred = (features.float() - features.float().mean(dim=0)).flatten(0, 1)  # (B N, D)
+    singular = torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).sqrt()
+    shares = singular / singular.sum().clamp_min(1e-12)
+    return torch.exp(-(shares * shares.clamp_min(1e-12).log()).sum()).item()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
+import pickle
+import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
-from torch import Generator
+from timm.optim import Muon, param_groups_weight_decay
+from torch import Generator, nn
 from tqdm import tqdm
 
 from vjepa.errors import InputError
-from vjepa.optimizer import OPTIMIZERS
-from vjepa.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class RunConfig:
         levels: difficulties of the world, mixed equally.
         steps: optimizer steps.
         batch_size: clips a step, over all processes.
-        optimizer: one of `vjepa.optimizer.OPTIMIZERS`.
+        optimizer: one of `vjepa.training.OPTIMIZERS`.
         lr: peak learning rate; Muon wants about five times AdamW's.
         warmup: steps that lead to it.
         max_targets: hidden tokens per clip and mask; fewer make a step cheaper.
@@ -68,7 +73,7 @@ class RunConfig:
 
 
 @runtime_checkable
-class Run(Protocol):
+class TrainingState(Protocol):
     """What changes while a run goes on."""
 
     step: int
@@ -88,7 +93,7 @@ def step_generator(seed: int, step: int, device: str | torch.device = "cpu") -> 
 
 
 def train_steps(
-    run: Run,
+    run: TrainingState,
     config: RunConfig,
     folder: RunFolder,
     accelerator: Accelerator,
@@ -116,3 +121,132 @@ def train_steps(
             folder.log({"step": run.step, **metrics, "clips_per_second": speed})
         if run.step % config.save_every == 0 and main:
             folder.save(run.state())
+
+
+def write_recipe(folder: Path, config: Any) -> None:
+    """Writes training.json beside a finished model: how it was made, and on what."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    recipe = {
+        "config": json.loads(json.dumps(asdict(config), default=str)),
+        "hardware": gpu or f"{os.cpu_count()} CPU cores ({platform.machine()})",
+        "torch": torch.__version__,
+    }
+    (folder / "training.json").write_text(json.dumps(recipe, indent=1) + "\n")
+
+
+class RunFolder:
+    """Metrics and the last checkpoint of a run.
+
+    Args:
+        path: the folder; made when it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics = path / "metrics.jsonl"
+        self.last = path / "last.pt"
+        path.mkdir(parents=True, exist_ok=True)
+
+    def begin(self, *, resume: bool) -> dict | None:
+        """The state to go on from, or None for a fresh run.
+
+        Raises:
+            InputError: nothing to resume from, or a run that a fresh one would overwrite.
+        """
+        if not resume:
+            if self.last.exists():
+                raise InputError(
+                    f"{self.path} holds a run already: add --resume to go on with it, "
+                    "or choose another --out."
+                )
+            self.metrics.unlink(missing_ok=True)
+            return None
+        state = self._read()
+        self._drop_metrics_after(state["step"])
+        return state
+
+    def log(self, metrics: dict[str, float]) -> None:
+        """Appends one line of metrics, six digits each."""
+        rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(rounded) + "\n")
+
+    def save(self, state: dict) -> None:
+        """Writes last.pt; an interrupted write leaves the one before."""
+        partial = self.last.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.rename(self.last)
+
+    def _read(self) -> dict:
+        if not self.last.is_file():
+            raise InputError(f"{self.path} has no last.pt to resume from: start without --resume.")
+        try:
+            return torch.load(self.last, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise InputError(f"{self.last} is damaged: start again without --resume.") from error
+
+    def _drop_metrics_after(self, step: int) -> None:
+        with suppress(FileNotFoundError):
+            lines = self.metrics.read_text().splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            self.metrics.write_text("".join(kept))
+
+
+BETAS = (0.9, 0.999)
+FALLBACK = 0.2
+"""Muon's learning rate for what is no matrix of a block, relative to that for those."""
+
+
+def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW, as published; biases and other 1-D parameters are not decayed."""
+    groups = param_groups_weight_decay(model, weight_decay)
+    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, fused=True)
+
+
+def muon(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW for the rest.
+
+    An update of a matrix is orthogonalised: all its directions are learned equally fast.
+
+    Args:
+        model: has its blocks in module lists named `blocks`.
+        lr: of those matrices, on AdamW's scale (Liu et al. 2025, "Muon is scalable for LLM
+            training"); the rest has `FALLBACK` times as much.
+        weight_decay: of what is not 1-D.
+    """
+    names = {
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and "blocks" in name.split(".")
+    }
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    rest = [p for name, p in trained if name not in names]
+    groups = [
+        {"params": [p for name, p in trained if name in names], "nesterov": True},
+        {"params": [p for p in rest if p.ndim > 1], "use_fallback": True},
+        {"params": [p for p in rest if p.ndim <= 1], "use_fallback": True, "weight_decay": 0.0},
+    ]
+    return Muon(groups, lr, weight_decay, fallback_lr_scale=FALLBACK, betas=BETAS)
+
+
+OPTIMIZERS = {"muon": muon, "adamw": adamw}
+"""By name: each takes a model, a learning rate and a weight decay."""
+
+
+def linear(step: int, steps: int, start: float, end: float) -> float:
+    """A straight line from `start` to `end`."""
+    return start + (end - start) * min(step / max(steps, 1), 1.0)
+
+
+def cosine(step: int, steps: int, start: float, end: float) -> float:
+    """Half a cosine from `start` to `end`."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(step / max(steps, 1), 1.0))) / 2
+
+
+def warmup_cosine(
+    step: int, steps: int, *, warmup: int, start: float, peak: float, end: float
+) -> float:
+    """A line from `start` to `peak` over the warm-up, then half a cosine to `end`."""
+    if step < warmup:
+        return linear(step, warmup, start, peak)
+    return cosine(step - warmup, steps - warmup, peak, end)

@@ -2,12 +2,108 @@
 
 from __future__ import annotations
 
-from torch import nn
+from dataclasses import replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
 
 from vjepa.config import ModelConfig
-from vjepa.encoder import Encoder
+from vjepa.errors import InputError
 from vjepa.model import VJEPA
-from vjepa.predictor import Predictor
+from vjepa.tokens import patchify, take
+from vjepa.transformer import Encoder, Predictor, Turn
+
+STRETCHED_SIDE = 16
+"""V-JEPA 2.1 stretches rows and columns to those of a grid with this side (256 pixels)."""
+
+
+class RotaryPositions(nn.Module):
+    """Rotary positions: queries and keys are turned by where their token lies.
+
+    A third of a head's numbers, rounded down to pairs, turns with each axis (t, h, w); what is
+    left over stays. Pair k of an axis of d numbers turns by position * 10000^(-2 k / d).
+
+    Args:
+        config: gives the grid.
+        head_dim: numbers in an attention head.
+        tiled: V-JEPA 2 lays the angles out as [all, all] although it turns neighbours, so that
+            the two numbers of a pair turn by different angles: no rotation, but what its weights
+            were trained with. V-JEPA 2.1 repeats each angle.
+        stretched: whether rows and columns are stretched to a 16 x 16 grid's (2.1's encoder).
+    """
+
+    def __init__(
+        self, config: ModelConfig, head_dim: int, *, tiled: bool = False, stretched: bool = False
+    ) -> None:
+        super().__init__()
+        self.grid, self.head_dim = config.grid, head_dim
+        self.tiled, self.stretched = tiled, stretched
+        self.place()
+
+    def place(self, grid: tuple[int, int, int] | None = None, table: None = None) -> None:
+        """Computes the positions; they depend on no table and on no clips of training."""
+        self.register_buffer("table", self._rotations(self.grid), persistent=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B K D"],
+        idx: Int64[Tensor, "B K"] | None,
+        grid: tuple[int, int, int] | None = None,
+    ) -> tuple[Float[Tensor, "B K D"], Turn]:
+        """The tokens as they are, and how attention turns them.
+
+        Args:
+            x: embedded tokens.
+            idx: where they lie; all of the grid, in order, when None.
+            grid: the clips', when it is not the model's.
+        """
+        table = self.table if grid in (None, self.grid) else self._rotations(grid)
+        rotation = table.to(x)[:, None] if idx is None else table.to(x)[:, idx]
+        return x, partial(rotate, rotation=rotation)
+
+    def _rotations(self, grid: tuple[int, int, int]) -> Float[Tensor, "2 N hd"]:
+        """Cosines and sines of every token's angles."""
+        size = self.head_dim // 3 // 2 * 2
+        omega = 10000 ** -(torch.arange(size // 2, dtype=torch.float64) * 2 / size)
+        side = STRETCHED_SIDE if self.stretched else None
+        axes = [_axis(grid[0], None), _axis(grid[1], side), _axis(grid[2], side)]
+        positions = torch.meshgrid(*axes, indexing="ij")
+        angles = [p.flatten()[:, None] * omega for p in positions]  # 3 x (N, size / 2)
+        if self.tiled:
+            angles = [torch.cat([a, a], dim=1) for a in angles]
+        else:
+            angles = [a.repeat_interleave(2, dim=1) for a in angles]
+        still = torch.zeros(len(angles[0]), self.head_dim - 3 * size, dtype=torch.float64)
+        table = torch.cat([*angles, still], dim=1)
+        return torch.stack([table.cos(), table.sin()]).float()
+
+
+def head_dims(config: ModelConfig) -> tuple[int, int]:
+    """Numbers in an attention head of the encoder, and of the predictor."""
+    return (
+        config.embed_dim // config.num_heads,
+        config.predictor_embed_dim // config.predictor_num_heads,
+    )
+
+
+def _axis(count: int, stretched_to: int | None) -> Float[Tensor, " count"]:
+    positions = torch.arange(count, dtype=torch.float64)
+    if stretched_to is None or count == 1:  # one row lies at 0, where the official code has 0 / 0
+        return positions
+    return positions * (stretched_to - 1) / (count - 1)
+
+
+def rotate(
+    x: Float[Tensor, "B H K hd"], rotation: Float[Tensor, "2 _ K hd"]
+) -> Float[Tensor, "B H K hd"]:
+    """Queries or keys, neighbouring numbers turned against each other."""
+    cos, sin = rotation.unsqueeze(2)  # each (B, 1, K, hd)
+    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return x * cos + torch.stack([-odd, even], dim=-1).flatten(-2) * sin
 
 
 class VJEPA2(VJEPA):
@@ -20,10 +116,165 @@ class VJEPA2(VJEPA):
     def __init__(self, config: ModelConfig) -> None:
         nn.Module.__init__(self)  # VJEPA would copy the encoder
         self.config = config
-        self.encoder = Encoder(config)
-        self.predictor = Predictor(config)
+        head, predictor_head = head_dims(config)
+        self.encoder = Encoder(config, RotaryPositions(config, head, tiled=True))
+        self.predictor = Predictor(
+            config, position=RotaryPositions(config, predictor_head, tiled=True)
+        )
 
     @property
     def target_encoder(self) -> Encoder:
         """The encoder."""
         return self.encoder
+
+
+TAPPED_BLOCKS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
+"""Blocks, by the encoder's depth, after which V-JEPA 2.1 takes features out."""
+
+
+class Encoder21(Encoder):
+    """The encoder; a clip of one frame is an image, which has a tokenizer of its own.
+
+    Raises:
+        InputError: no V-JEPA 2.1 has as many blocks.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        if config.depth not in TAPPED_BLOCKS:
+            depths = ", ".join(map(str, TAPPED_BLOCKS))
+            raise InputError(f"V-JEPA 2.1 has encoders of {depths} blocks, not {config.depth}.")
+        super().__init__(config, RotaryPositions(config, head_dims(config)[0], stretched=True))
+        dim, side = config.embed_dim, config.patch_size
+        self.patch_embed_img = nn.Conv3d(3, dim, kernel_size=(1, side, side))
+        self.video_mod_embed = nn.Parameter(torch.zeros(1, 1, dim))
+        self.img_mod_embed = nn.Parameter(torch.zeros(1, 1, dim))
+        self.level_norms = nn.ModuleList(nn.LayerNorm(dim, eps=1e-6) for _ in range(3))
+
+    def multilayer(
+        self, clips: Float[Tensor, "B C T H W"], idx: Int64[Tensor, "B K"] | None = None
+    ) -> Float[Tensor, "B K LD"]:
+        """Features from four depths, each with a norm of its own, shallow to deep, side by side.
+
+        Raises:
+            InputError: clips that cannot be cut into tubelets.
+        """
+        (x, turn), outputs = self._enter(clips, idx), []
+        layers = TAPPED_BLOCKS[self.config.depth]
+        norms = dict(zip(layers, [*self.level_norms, self.norm], strict=True))
+        for i, block in enumerate(self.blocks):
+            x = block(x, turn)
+            if i in norms:
+                outputs.append(norms[i](x))
+        return torch.cat(outputs, dim=-1)
+
+    def _embed(self, clips: Tensor, idx: Tensor | None) -> Tensor:
+        if not is_image(clips):
+            return super()._embed(clips, idx) + self.video_mod_embed
+        tubelets = patchify(clips, replace(self.config, num_frames=1, tubelet_size=1))
+        if idx is not None:
+            tubelets = take(tubelets, idx)
+        tokenizer = self.patch_embed_img
+        return F.linear(tubelets, tokenizer.weight.flatten(1), tokenizer.bias) + self.img_mod_embed
+
+    def _grid(self, clips: Tensor) -> tuple[int, int, int]:
+        t, h, w = super()._grid(clips)
+        return (1 if is_image(clips) else t), h, w
+
+
+class Predictor21(Predictor):
+    """The predictor; it also says what it makes of the tokens that it sees."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, position=RotaryPositions(config, head_dims(config)[1]))
+        dim, encoder_dim = config.predictor_embed_dim, config.embed_dim
+        if config.target_layers > 1:
+            self.embed = nn.Sequential(
+                nn.Linear(config.target_layers * encoder_dim, encoder_dim),
+                nn.GELU(),
+                nn.Linear(encoder_dim, dim),
+            )
+        self.proj_context = nn.Linear(dim, config.output_dim)
+        self.video_mod_embed = nn.Parameter(torch.zeros(1, 1, dim))
+        self.img_mod_embed = nn.Parameter(torch.zeros(1, 1, dim))
+
+    def forward(
+        self,
+        context: Float[Tensor, "B K E"],
+        context_idx: Int64[Tensor, "B K"],
+        target_idx: Int64[Tensor, "B M"],
+        mask_type: str | int = "long",
+        *,
+        image: bool = False,
+    ) -> tuple[Float[Tensor, "B M O"], Float[Tensor, "B K O"]]:
+        """What is predicted of the hidden tokens, and what is made of the visible ones.
+
+        Args:
+            context: features of the visible tokens, of all layers.
+            context_idx, target_idx: where they lie, and where to predict.
+            mask_type: "short" or "long", or the index of a mask token.
+            image: whether the tokens are a still image's.
+        """
+        x, idx = self._join(context, context_idx, target_idx, mask_type)
+        x = self._process(x + (self.img_mod_embed if image else self.video_mod_embed), idx)
+        visible, hidden = x.split([context_idx.shape[1], target_idx.shape[1]], dim=1)
+        return self.proj(hidden), self.proj_context(visible)
+
+
+class VJEPA21(VJEPA2):
+    """A published V-JEPA 2.1.
+
+    The encoders B and L were distilled: their predictors predict features of a teacher (ViT-G)
+    that is not in their files. What the predictor makes of a clip that it sees whole stands for
+    the teacher's features then.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.encoder = Encoder21(config)
+        self.predictor = Predictor21(config)
+
+    def encode_context(
+        self, clips: Float[Tensor, "B C T H W"], context_idx: Int64[Tensor, "B K"]
+    ) -> Float[Tensor, "B K E"]:
+        """Features of the visible tokens, of all layers that the predictor takes."""
+        if self.config.target_layers > 1:
+            return self.encoder.multilayer(clips, context_idx)
+        return self.encoder(clips, context_idx)
+
+    def predict(
+        self,
+        context: Float[Tensor, "B K E"],
+        context_idx: Int64[Tensor, "B K"],
+        target_idx: Int64[Tensor, "B M"],
+        mask_type: str | int = "long",
+        *,
+        image: bool = False,
+    ) -> Float[Tensor, "B M O"]:
+        """Predictions for the hidden tokens of a clip, or of an image."""
+        return self.predictor(context, context_idx, target_idx, mask_type, image=image)[0]
+
+    @torch.no_grad()
+    def target_features(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N O"]:
+        """Features of every token in the space of the predictions, in float32.
+
+        Those of the encoder's four layers, each layer-normed; of a distilled model, what its
+        predictor makes of the whole clip.
+        """
+        if not self.config.teacher_dim:
+            layers = rearrange(
+                self.encoder.multilayer(clips), "b n (l d) -> b n l d", l=self.config.target_layers
+            )
+            return F.layer_norm(layers.float(), layers.shape[-1:]).flatten(2)
+        context = self.encode_context(clips, everything := self._all_tokens(clips))
+        nothing = everything[:, :0]
+        return self.predictor(context, everything, nothing, image=is_image(clips))[1].float()
+
+    def _all_tokens(self, clips: Tensor) -> Int64[Tensor, "B N"]:
+        count = self.config.num_tokens // (self.grid[0] if is_image(clips) else 1)
+        return torch.arange(count, device=self.device).expand(len(clips), -1)
+
+
+def is_image(clips: Float[Tensor, "B C T H W"]) -> bool:
+    """Whether the clips have one frame."""
+    return clips.ndim == 5 and clips.shape[2] == 1

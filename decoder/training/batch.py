@@ -3,19 +3,190 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
 
-from decoder.network import SOURCES
-from decoder.noise import draw_noise
-from decoder.pipeline import velocity
-from decoder.training.examples import Material
-from decoder.training.train_config import TrainConfig
-from vjepa.masks import Grid
-from vjepa.training import step_generator
+from decoder.network import CONDITIONS
+from decoder.pipeline import draw_noise, to_tubelets, velocity
+from vjepa import masks
+from vjepa.data.clips import normalize
+from vjepa.data.sources import Source
+from vjepa.errors import InputError
+from vjepa.masks import Grid, MaskBatch
+from vjepa.model import VJEPA
+from vjepa.training import RunConfig, step_generator
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """What a decoder's training run is made of; the defaults are the bundled decoder's.
+
+    Attributes:
+        model: the frozen model, by name or path.
+        begin_with: folder of a decoder, of any model, whose weights are taken over where they fit.
+        num_frames, image_size: of its clips, when they are not those it was trained on.
+        data: "world", "pans", "bundled", a .npy file of stored clips, a folder of videos, a list
+            of them, or several, as in "8*world+pans".
+        cache_clips: what the model says of so many clips is computed once and kept on disk, and
+            every epoch takes it with other noise; 0 asks the model at every step.
+        cache: folder where it is kept, `out`/cache if not given; runs on the same model and data
+            can share it.
+        width, depth, num_heads: size of the network; 512, 8, 8 suit a model as large as ViT-L.
+        overlap: margin, in pixels, in which neighbouring tokens are blended.
+        weight_decay: of matrices.
+        ema: greatest momentum of the averaged weights, which are the ones that are kept.
+        feature_noise: noise on the condition, against drift of the predictor.
+        target_share, null_share: samples conditioned on true features, and on nothing.
+    """
+
+    model: str = "demo"
+    begin_with: Path | None = None
+    num_frames: int | None = None
+    image_size: int | None = None
+    data: str = "world"
+    cache_clips: int = 0
+    cache: Path | None = None
+    width: int = 256
+    depth: int = 4
+    num_heads: int = 4
+    overlap: int = 4
+    steps: int = 3000
+    warmup: int = 100
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    feature_noise: float = 0.1
+    target_share: float = 0.25
+    null_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.num_heads:
+            raise InputError(f"width ({self.width}) must be a multiple of num_heads.")
+        if self.overlap < 0:
+            raise InputError(f"overlap must be 0 (none) or more pixels, not {self.overlap}.")
+        if self.cache_clips < 0:
+            raise InputError(f"cache_clips must be 0 (no cache) or more, not {self.cache_clips}.")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Hidden tokens: what they look like, and what a decoder is told of them.
+
+    Attributes:
+        clean: their pixels, -1..1.
+        features: predicted or true ones, layer-normed.
+        target_idx: which tokens they are.
+    """
+
+    clean: Float[Tensor, "B M P"]
+    features: Float[Tensor, "B M O"]
+    target_idx: Int64[Tensor, "B M"]
+
+
+@runtime_checkable
+class Material(Protocol):
+    """Where the examples of each step come from."""
+
+    def draw(self, step: int, condition: Tensor, mine: slice, generator: Generator) -> Examples:
+        """Examples of one step.
+
+        Args:
+            step: which.
+            condition: one of `CONDITIONS` for every sample of the step, over all processes.
+            mine: this process's samples.
+            generator: of whatever is drawn, in the same state in every process.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class MaskedClips:
+    """Clips, and what is hidden in each."""
+
+    frames: UInt8[Tensor, "B T H W 3"]
+    mask: MaskBatch
+
+    def part(self, mine: slice, device: torch.device) -> MaskedClips:
+        """Some of them, on a device."""
+        mask, frames = self.mask, self.frames[mine].to(device)
+        indices = (idx[mine].to(device) for idx in (mask.context_idx, mask.target_idx))
+        return MaskedClips(frames, MaskBatch(*indices, mask.mask_type))
+
+
+def draw_clips(
+    source: Source, grid: masks.Grid, count: int, max_targets: int, generator: Generator
+) -> MaskedClips:
+    """Clips and masks; whatever the source's device, they depend on the generator alone."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    frames = source.sample(count, Generator(source.device).manual_seed(seed))
+    return MaskedClips(frames, draw_mask(grid, count, max_targets, generator))
+
+
+def draw_mask(
+    grid: masks.Grid, batch_size: int, max_targets: int, generator: Generator
+) -> MaskBatch:
+    """A batch of masks of one kind, any that a person may draw."""
+    names = list(masks.MASKS)
+    name = names[int(torch.randint(len(names), (), generator=generator))]
+    drawn = torch.stack([masks.make(name, grid, generator) for _ in range(batch_size)])
+    indices = masks.collate(drawn, generator=generator, max_targets=max_targets)
+    return MaskBatch(*indices, "short" if name == "short" else "long")
+
+
+def to_model(frames: UInt8[Tensor, "B T H W 3"], model: VJEPA) -> Float[Tensor, "B C T H W"]:
+    """Frames as the model wants them."""
+    return normalize(frames).to(model.device, model.dtype)
+
+
+@torch.no_grad()
+def predict(
+    model: VJEPA, pixels: Float[Tensor, "B C T H W"], mask: MaskBatch
+) -> Float[Tensor, "B M O"]:
+    """What the model predicts of the hidden tokens."""
+    context = model.encode_context(pixels, mask.context_idx)
+    return model.predict(context, mask.context_idx, mask.target_idx, mask.mask_type).float()
+
+
+@dataclass(frozen=True)
+class OnlineExamples:
+    """Examples made when they are asked for: as fast as a cache if the model is small.
+
+    Attributes:
+        source: of the clips.
+        model: the frozen model.
+        max_targets: hidden tokens of a clip, at most.
+    """
+
+    source: Source
+    model: VJEPA
+    max_targets: int
+
+    def ask(self, count: int, seed: int) -> None:
+        """Asks the model about some clips, for the time it takes."""
+        generator = Generator().manual_seed(seed)
+        clips = draw_clips(self.source, self.model.grid, count, self.max_targets, generator)
+        clips = clips.part(slice(None), self.model.device)
+        pixels = to_model(clips.frames, self.model)
+        predict(self.model, pixels, clips.mask)
+        self.model.targets(pixels, clips.mask.target_idx)
+
+    def draw(self, step: int, condition: Tensor, mine: slice, generator: Generator) -> Examples:
+        """Draws clips, and computes of their features those that the condition asks for."""
+        model, count = self.model, len(condition)
+        clips = draw_clips(self.source, model.grid, count, self.max_targets, generator)
+        clips = clips.part(mine, model.device)
+        pixels, target_idx = to_model(clips.frames, model), clips.mask.target_idx
+        features = predict(model, pixels, clips.mask)
+        true = (condition[mine] == CONDITIONS["target"]).to(model.device)
+        if true.any():
+            features[true] = model.targets(pixels[true], target_idx[true]).float()
+        return Examples(to_tubelets(clips.frames, target_idx, model.config), features, target_idx)
+
 
 LEAST_SIGMA = 0.05
 """Training draws no less noise: the velocity's error grows with 1 / sigma."""
@@ -30,7 +201,7 @@ class Batch:
     sigma: Float[Tensor, " B"]
     features: Float[Tensor, "B M O"]
     target_idx: Int64[Tensor, "B M"]
-    source: Int64[Tensor, " B"]
+    condition: Int64[Tensor, " B"]
 
     @property
     def noisy(self) -> Float[Tensor, "B M P"]:
@@ -53,12 +224,12 @@ def draw_sigma(count: int, generator: Generator) -> Float[Tensor, " count"]:
 def draw_conditions(
     count: int, target_share: float, null_share: float, generator: Generator
 ) -> Int64[Tensor, " count"]:
-    """What each sample is conditioned on, one of `SOURCES`; predictions if neither share is met."""
+    """What each sample is told to draw, one of `CONDITIONS`; mostly predictions."""
     draw = torch.rand(count, generator=generator)
-    source = torch.full((count,), SOURCES["predicted"])
-    source[draw < target_share + null_share] = SOURCES["target"]
-    source[draw < null_share] = SOURCES["null"]
-    return source
+    drawn = torch.full((count,), CONDITIONS["predicted"])
+    drawn[draw < target_share + null_share] = CONDITIONS["target"]
+    drawn[draw < null_share] = CONDITIONS["null"]
+    return drawn
 
 
 def draw_noises(
@@ -101,6 +272,6 @@ def draw_batch(
 
 def velocity_loss(network: torch.nn.Module, batch: Batch) -> Float[Tensor, ""]:
     """Mean squared error of the velocity that the predicted clean tubelets imply."""
-    clean = network(batch.noisy, batch.sigma, batch.features, batch.target_idx, batch.source)
+    clean = network(batch.noisy, batch.sigma, batch.features, batch.target_idx, batch.condition)
     guess = velocity(batch.noisy, clean.float(), batch.sigma)
     return (guess - (batch.noise - batch.clean)).square().mean()

@@ -10,10 +10,8 @@ import torch
 from accelerate import Accelerator
 
 from decoder.network import TokenDecoder
-from decoder.training.batch import Batch, velocity_loss
-from decoder.training.examples import OnlineExamples
+from decoder.training.batch import Batch, OnlineExamples, TrainConfig, velocity_loss
 from decoder.training.prediction_cache import PredictionCache, gigabytes
-from decoder.training.train_config import TrainConfig
 from vjepa.config import ModelConfig
 
 TRIAL_CLIPS = 2
@@ -85,7 +83,7 @@ def _blank_batch(shape: ModelConfig, count: int, max_targets: int, device: torch
         sigma=torch.ones(count, device=device),
         features=torch.zeros(count, tokens, shape.output_dim, device=device),
         target_idx=torch.arange(tokens, device=device).expand(count, -1),
-        source=torch.zeros(count, dtype=torch.long, device=device),
+        condition=torch.zeros(count, dtype=torch.long, device=device),
     )
 
 

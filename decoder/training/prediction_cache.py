@@ -23,9 +23,9 @@ from accelerate.utils import tqdm
 from jaxtyping import Float, Shaped, UInt8
 from torch import Generator, Tensor
 
-from decoder.network import SOURCES
-from decoder.pixels import to_tubelets
-from decoder.training.examples import Examples, MaskedClips, draw_clips, predict, to_model
+from decoder.network import CONDITIONS
+from decoder.pipeline import to_tubelets
+from decoder.training.batch import Examples, MaskedClips, draw_clips, predict, to_model
 from vjepa.checkpoint import read_json
 from vjepa.config import ModelConfig
 from vjepa.data.sources import Source
@@ -142,7 +142,9 @@ class PredictionCache:
         """
         records = [self._record(row) for row in self._rows(step, len(condition))]
         count = min(int(record["count"]) for record in records)
-        names = ["targets" if c == SOURCES["target"] else "predictions" for c in condition.tolist()]
+        names = [
+            "targets" if c == CONDITIONS["target"] else "predictions" for c in condition.tolist()
+        ]
 
         def read(fields: list[str]) -> Tensor:
             pairs = zip(records[mine], fields[mine], strict=True)

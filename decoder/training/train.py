@@ -6,6 +6,7 @@ tubelets wider than the network, predicting noise or velocity fails.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,24 +19,25 @@ import vjepa
 from decoder.network import TokenDecoder
 from decoder.pairing import short_name
 from decoder.pipeline import make_pipeline
-from decoder.training.batch import Batch, draw_batch, velocity_loss
+from decoder.training.batch import (
+    Batch,
+    Material,
+    OnlineExamples,
+    TrainConfig,
+    draw_batch,
+    velocity_loss,
+)
 from decoder.training.estimate import announce
-from decoder.training.examples import Material, OnlineExamples
 from decoder.training.prediction_cache import CacheKey, PredictionCache
-from decoder.training.train_config import TrainConfig
-from decoder.training.warm_start import take_over
 from vjepa import checkpoint
 from vjepa.data.sources import open_source
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
-from vjepa.optimizer import OPTIMIZERS
-from vjepa.run_folder import RunFolder, write_recipe
-from vjepa.schedules import warmup_cosine
-from vjepa.training import train_steps
+from vjepa.training import OPTIMIZERS, RunFolder, train_steps, warmup_cosine, write_recipe
 
 
 @dataclass
-class Run:
+class DecoderState:
     """What changes while a run goes on."""
 
     network: TokenDecoder
@@ -53,7 +55,7 @@ class Run:
         }
 
 
-def start(config: TrainConfig, model: VJEPA) -> Run:
+def start(config: TrainConfig, model: VJEPA) -> DecoderState:
     """A network for this model, its moving average and its optimizer."""
     shape = model.config
     with torch.random.fork_rng():
@@ -76,19 +78,19 @@ def start(config: TrainConfig, model: VJEPA) -> Run:
         network.parameters(), decay=config.ema, use_ema_warmup=True, power=0.75, foreach=True
     )
     optimizer = OPTIMIZERS[config.optimizer](network, config.lr, config.weight_decay)
-    return Run(network, average, optimizer)
+    return DecoderState(network, average, optimizer)
 
 
-def restore(run: Run, state: dict, source: str) -> None:
+def restore(run: DecoderState, state: dict, origin: str) -> None:
     """Takes network, average, optimizer and step from a saved state."""
-    checkpoint.fill(run.network, state["network"], source)
+    checkpoint.fill(run.network, state["network"], origin)
     run.average.load_state_dict(state["average"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.step = state["step"]
 
 
 def train_step(
-    run: Run,
+    run: DecoderState,
     wrapped: torch.nn.Module,
     batch: Batch,
     config: TrainConfig,
@@ -159,7 +161,7 @@ def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
 
 
 def _open_material(
-    config: TrainConfig, run: Run, model: VJEPA, accelerator: Accelerator
+    config: TrainConfig, run: DecoderState, model: VJEPA, accelerator: Accelerator
 ) -> Material:
     """The model's answers, online or from a cache, which is filled after an estimate."""
     shape, device = model.config, accelerator.device
@@ -187,7 +189,29 @@ def _open_material(
     return cache
 
 
-def export(run: Run, folder: Path) -> None:
+def export(run: DecoderState, folder: Path) -> None:
     """Writes the averaged weights as a pipeline folder, in float16."""
     run.average.copy_to(run.network.parameters())
     make_pipeline(run.network.half()).save_pretrained(folder)
+
+
+log = logging.getLogger(__name__)
+
+
+def take_over(network: TokenDecoder, folder: Path) -> None:
+    """Copies what has the same name and shape from the decoder in a folder.
+
+    Raises:
+        InputError: there is no decoder, or nothing of it fits.
+    """
+    try:
+        found = TokenDecoder.from_pretrained(folder / "network").state_dict()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no decoder to begin with: {error}") from error
+    fresh = network.state_dict()
+    fits = {name: t for name, t in found.items() if name in fresh and t.shape == fresh[name].shape}
+    if not fits:
+        raise InputError(f"Nothing of the decoder in {folder} fits one of this size.")
+    network.load_state_dict(fits, strict=False)
+    anew = sorted(fresh.keys() - fits.keys())
+    log.warning("Taken over from %s; learned anew: %s.", folder, ", ".join(anew) or "nothing")

@@ -8,20 +8,23 @@ share a parameter, and AdamW treats every parameter by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from timm.optim import param_groups_weight_decay
 from torch import Generator, Tensor, nn
 
+from vjepa.analysis.attentive import AttentiveProbe, attention_weights
 from vjepa.analysis.features import Tokens
 from vjepa.analysis.tasks import Task
-from vjepa.attentive import AttentiveProbe, attention_weights
 from vjepa.checkpoint import default_device
-from vjepa.schedules import warmup_cosine
+from vjepa.training import warmup_cosine
 
 
 @dataclass(frozen=True)
@@ -171,3 +174,22 @@ def ask(
         for pair, output in zip(probes, outputs, strict=True):
             answers[pair].append(pair[0].answer(output).unflatten(0, tokens.shape[:2]))
     return {pair: torch.cat(parts).cpu().numpy() for pair, parts in answers.items()}
+
+
+NEIGHBOURS = 10
+
+
+FITTED: dict[str, Callable[[Task, int], BaseEstimator]] = {
+    "linear": lambda task, clips: task.linear(),
+    "knn": lambda task, clips: task.knn(min(NEIGHBOURS, clips)),
+}
+"""Estimators that are fitted to the standardised mean, deviation and maximum of the tokens."""
+
+
+def fit_estimator(task: Task, kind: str, train: Tokens, test: Tokens) -> Float[np.ndarray, "n V K"]:
+    """Fits an estimator to pooled features; returns its answers to every view of the test clips."""
+    estimator = make_pipeline(StandardScaler(), FITTED[kind](task, len(train)))
+    estimator.fit(train.pooled[:, 0], train.label(task.name))
+    asked = test.pooled  # (n, V, F)
+    answers = task.predict(estimator, asked.reshape(-1, asked.shape[-1]))
+    return answers.reshape(*asked.shape[:2], -1)

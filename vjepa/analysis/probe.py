@@ -7,43 +7,146 @@ The world's test clips show objects and panoramas that no training clip shows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
-import torch
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
 
-from vjepa import pixels
-from vjepa.analysis.compare import PROBES, compare
-from vjepa.analysis.features import FrozenModel, encode
-from vjepa.analysis.labelled import VideoClips, WorldClips
-from vjepa.analysis.tasks import WORLD_TASKS, Classification
+from vjepa.analysis.features import FrozenModel, LabelledVideoClips, LabelledWorld, Tokens, encode
+from vjepa.analysis.fit import FITTED, TRAINED, ask, fit, fit_estimator
+from vjepa.analysis.intervals import interval
+from vjepa.analysis.tasks import WORLD_TASKS, Classification, Task
+from vjepa.baselines import load_pixel_prediction, random_twin
 from vjepa.checkpoint import ASSETS
 from vjepa.data.datasets import LabelledVideos, require_classes
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 
+PROBES = (*TRAINED, *FITTED)
+FEWEST_CLIPS = 10
+
+Trial = tuple[str, float, int]
+"""What is varied: the model's name, the share of the labels, the seed."""
+Scores = dict[tuple[str, str], Float[np.ndarray, " n"]]
+"""Score of every test clip, by the names of task and probe."""
+
+
+def compare(
+    train: Mapping[str, Tokens],
+    test: Mapping[str, Tokens],
+    tasks: Sequence[Task],
+    probes: Sequence[str],
+    labels: Sequence[float],
+    seeds: Sequence[int],
+) -> list[dict]:
+    """Fits and scores every probe of every model, for every share of the labels and every seed."""
+    runs = list(product(train, labels, seeds))
+    scores = {
+        run: measure(run, train, test, tasks, probes)
+        for run in tqdm(runs, desc="probes", unit="run")
+    }
+    return table(scores, train["model"], test["model"], tasks)
+
+
+def measure(
+    run: Trial,
+    train: Mapping[str, Tokens],
+    test: Mapping[str, Tokens],
+    tasks: Sequence[Task],
+    probes: Sequence[str],
+) -> Scores:
+    """Scores of one model with one share of the labels: a probe's answers to all views averaged."""
+    model, share, seed = run
+    learned, asked = choose(train[model], share, seed), test[model]
+    for task in tasks:
+        task.check(learned.label(task.name))
+    trained = [(task, kind) for task, kind in product(tasks, probes) if kind in TRAINED]
+    answers = ask(fit(trained, learned, seed=seed), asked) if trained else {}
+    for task, kind in product(tasks, probes):
+        if kind in FITTED:
+            answers[task, kind] = fit_estimator(task, kind, learned, asked)
+    return {
+        (task.name, kind): task.score(answer.mean(axis=1), asked.label(task.name))
+        for (task, kind), answer in answers.items()
+    }
+
+
+def choose(train: Tokens, share: float, seed: int) -> Tokens:
+    """The clips whose labels are learned from: a share of them, another one for each seed."""
+    count = round(share * len(train))
+    if count < FEWEST_CLIPS:
+        raise InputError(
+            f"{share:.0%} of {len(train)} training clips are {count}: "
+            f"a probe needs at least {FEWEST_CLIPS}."
+        )
+    return train.subset(np.random.default_rng(seed).permutation(len(train))[:count])
+
+
+def table(
+    scores: Mapping[Trial, Scores], train: Tokens, test: Tokens, tasks: Sequence[Task]
+) -> list[dict]:
+    """One row a share, task and probe: the model, its baselines, and the differences.
+
+    A clip's score is averaged over the seeds first. Intervals are over the test clips; how much
+    seeds differ is in `by_seed`.
+
+    Returns:
+        dictionaries with `accuracy` (of boxes: intersection over union), the same of every
+        baseline in `baselines`, and `above_<baseline>`, the difference clip by clip.
+    """
+    models, shares, seeds = (list(dict.fromkeys(column)) for column in zip(*scores, strict=True))
+    pairs = next(iter(scores.values()))
+    by_name = {task.name: task for task in tasks}
+    rows = []
+    for share, (name, probe) in product(shares, pairs):
+        task = by_name[name]
+        by_seed = {
+            model: np.stack([scores[model, share, seed][name, probe] for seed in seeds])
+            for model in models
+        }
+        rows.append(
+            {
+                "task": name,
+                "probe": probe,
+                "metric": task.metric,
+                "labels": share,
+                "seeds": seeds,
+                "chance": task.chance(train.label(name), test.label(name)),
+                **_summary(by_seed),
+            }
+        )
+    return rows
+
+
+def _summary(by_seed: Mapping[str, Float[np.ndarray, "seeds n"]]) -> dict:
+    """A row's scores, from every clip's score by every seed of every model."""
+    ours, *others = by_seed
+    means = {model: scores.mean(axis=0) for model, scores in by_seed.items()}
+    return {
+        "accuracy": interval(means[ours]),
+        "by_seed": by_seed[ours].mean(axis=1).tolist(),
+        "baselines": {model: interval(means[model]) for model in others},
+        **{f"above_{model}": interval(means[ours] - means[model]) for model in others},
+    }
+
+
 CACHE = Path("runs/probe_cache")
 PIXELS = ASSETS / "baselines" / "pixels"
 
 
-def random_twin(model: VJEPA, seed: int = 0) -> VJEPA:
-    """A model of the same shape with fresh weights: the baseline that matters."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        twin = type(model)(model.config)
-    return twin.to(model.device, model.dtype).eval().requires_grad_(False)
-
-
-def baselines(model: VJEPA) -> dict[str, FrozenModel]:
+def baselines_of(model: VJEPA) -> dict[str, FrozenModel]:
     """What a model is compared with: its random twin, and pixel prediction if it has its shape."""
     found: dict[str, FrozenModel] = {"random": random_twin(model)}
     if PIXELS.is_dir():
-        twin = pixels.load(PIXELS)
+        twin = load_pixel_prediction(PIXELS)
         if twin.config == model.config:
             found["pixel"] = twin.to(model.device, model.dtype)
     return found
 
 
-def evaluate(
+def probe_world(
     model: VJEPA,
     tasks: Sequence[str],
     probes: Sequence[str],
@@ -78,15 +181,15 @@ def evaluate(
     _check_runs(labels, seeds)
     if train_clips < 100 or test_clips < 10:
         raise InputError("A probe needs at least 100 training clips and 10 test clips.")
-    models = {"model": model, **baselines(model), **(others or {})}
-    train = encode(models, WorldClips(level, "train", train_clips, model.config), cache)
-    test = encode(models, WorldClips(level, "test", test_clips, model.config), cache)
+    models = {"model": model, **baselines_of(model), **(others or {})}
+    train = encode(models, LabelledWorld(level, "train", train_clips, model.config), cache)
+    test = encode(models, LabelledWorld(level, "test", test_clips, model.config), cache)
     about = {"level": level, "train_clips": train_clips, "test_clips": test_clips}
     asked = [WORLD_TASKS[name] for name in tasks]
     return [about | row for row in compare(train, test, asked, probes, labels, seeds)]
 
 
-def evaluate_videos(
+def probe_videos(
     model: VJEPA,
     train_videos: LabelledVideos,
     test_videos: LabelledVideos,
@@ -110,7 +213,7 @@ def evaluate_videos(
         probes: names in PROBES.
         clips: how many of each video.
         views: crops of each test clip.
-        seeds, labels, others, cache: as in `evaluate`.
+        seeds, labels, others, cache: as in `probe_world`.
 
     Raises:
         InputError: an unknown probe, an impossible share, fewer than two classes, a class that only
@@ -119,9 +222,9 @@ def evaluate_videos(
     _check_names([], probes)
     _check_runs(labels, seeds)
     test_videos = require_classes(train_videos, test_videos)
-    models = {"model": model, **baselines(model), **(others or {})}
-    train = encode(models, VideoClips(train_videos, model.config, clips, views=1), cache)
-    test = encode(models, VideoClips(test_videos, model.config, clips, views), cache)
+    models = {"model": model, **baselines_of(model), **(others or {})}
+    train = encode(models, LabelledVideoClips(train_videos, model.config, clips, views=1), cache)
+    test = encode(models, LabelledVideoClips(test_videos, model.config, clips, views), cache)
     task = Classification("class", train_videos.classes)
     about = {"data": str(train_videos.source), "train_clips": len(train["model"])}
     return [about | row for row in compare(train, test, [task], probes, labels, seeds)]

@@ -17,11 +17,11 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.data.clips import normalize
-from vjepa.data.violations import KINDS, POSTS_FROM, Pairs, draw_pairs
-from vjepa.data.world import World
 from vjepa.errors import InputError
-from vjepa.grid import take
 from vjepa.model import VJEPA
+from vjepa.tokens import take
+from vjepa.world.violations import KINDS, POSTS_FROM, Pairs, draw_pairs
+from vjepa.world.world import World
 
 HORIZON = 4
 """Time steps predicted at once: what goes behind a post is to be foreseen on its other side. On 40
@@ -127,7 +127,7 @@ def wilson(shares: Float[np.ndarray, " n"]) -> dict:
     return {"mean": mean, "ci95": [max(float(low), 0.0), min(float(high), 1.0)]}
 
 
-def evaluate(model: VJEPA, scenes: int, generator: Generator) -> list[dict]:
+def score_surprise(model: VJEPA, scenes: int, generator: Generator) -> list[dict]:
     """How often impossible clips surprise more than possible ones, on held-out world scenes.
 
     Args:

@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from torch import Tensor
 
-from vjepa.data.world import CATEGORIES, MOTIONS
 from vjepa.errors import InputError
+from vjepa.world.world import CATEGORIES, MOTIONS
 
 NEIGHBOURS = {"metric": "cosine", "weights": "distance"}
 BOX = ("left", "top", "right", "bottom")

@@ -7,24 +7,131 @@ comes from the generator, so a resumed run sees the very clips that it would hav
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import UInt8
 from numpy.lib.format import open_memmap
 from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data import mixture
 from vjepa.data.clips import DEFAULT_FPS, find_videos, read_frames, training_clips
 from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
-from vjepa.data.world import World
 from vjepa.errors import InputError
+from vjepa.world.world import World
+
+if TYPE_CHECKING:
+    pass  # TODO
+
+
+ASPECT_RATIO = (0.75, 1.35)
+
+
+def random_resized_crop(
+    frames: UInt8[Tensor, "B T H W 3"], scale: tuple[float, float], *, generator: Generator
+) -> UInt8[Tensor, "B T H W 3"]:
+    """Each clip's random crop, resized to the clip's own size and flipped half of the time.
+
+    Args:
+        frames: RGB 0..255. Bytes, because resizing them is several times faster than floats.
+        scale: least and greatest share of the area that is kept (paper: .3 to 1).
+        generator: chooses crop and flip.
+    """
+    return torch.stack([_crop(clip, scale, generator) for clip in frames])
+
+
+def _crop(
+    clip: UInt8[Tensor, "T H W 3"], scale: tuple[float, float], generator: Generator
+) -> UInt8[Tensor, "T H W 3"]:
+    height, width = clip.shape[1:3]
+    draw = torch.rand(5, generator=generator).tolist()
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draw[0])
+    low, high = map(math.log, ASPECT_RATIO)
+    aspect = math.exp(low + (high - low) * draw[1])
+    rows = min(round(math.sqrt(area / aspect)), height)
+    columns = min(round(math.sqrt(area * aspect)), width)
+    top, left = int(draw[2] * (height - rows + 1)), int(draw[3] * (width - columns + 1))
+    crop = clip[:, top : top + rows, left : left + columns].permute(0, 3, 1, 2)
+    resized = F.interpolate(crop, (height, width), mode="bilinear", antialias=True)
+    return (resized.flip(-1) if draw[4] < 0.5 else resized).permute(0, 2, 3, 1)
+
+
+PAN_LEVEL = 2
+"""The easiest level of the world whose camera moves."""
+
+
+class Pans:
+    """The camera moves over panoramas and photos, and nobody acts."""
+
+    def __init__(self, config: ModelConfig, device: torch.device) -> None:
+        self.device = device
+        size = (config.image_size, config.num_frames)
+        self.world = World(PAN_LEVEL, *size, split="train", device=str(device))
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        scene = self.world.draw(count, generator)
+        return self.world.render(replace(scene, present=torch.zeros_like(scene.present))).frames
+
+
+class Mixture:
+    """Every clip is of one of several sources, by chance.
+
+    Args:
+        sources: on any device.
+        shares: how often each is drawn from, relative to the others.
+    """
+
+    def __init__(self, sources: Sequence[Source], shares: Sequence[float]) -> None:
+        self.sources, self.shares = sources, torch.tensor(shares, dtype=torch.float32)
+        self.device = sources[0].device
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames, source by source."""
+        seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device))
+        dice = Generator().manual_seed(seed)
+        drawn = torch.multinomial(self.shares, count, replacement=True, generator=dice)
+        counts = drawn.bincount(minlength=len(self.sources)).tolist()
+        parts = [
+            source.sample(n, Generator(source.device).manual_seed(seed + i)).to(self.device)
+            for i, (source, n) in enumerate(zip(self.sources, counts, strict=True))
+            if n
+        ]
+        return torch.cat(parts)
+
+
+def parse_mixture(data: str) -> list[tuple[float, str]]:
+    """Shares and names of a mixture's sources.
+
+    Raises:
+        InputError: a share that is no positive number, or a name that is missing.
+    """
+    return [_parse_part(part.strip(), data) for part in data.split("+")]
+
+
+def _parse_part(part: str, data: str) -> tuple[float, str]:
+    share, star, name = part.partition("*")
+    if not star:
+        share, name = "1", part
+    try:
+        number = float(share)
+    except ValueError:
+        number = 0.0
+    if not (0 < number < float("inf") and name.strip()):
+        raise InputError(
+            f"{data!r} is no mixture: write sources with + between them, and how often each is "
+            "drawn before a *, as in 8*world+pans+bundled."
+        )
+    return number, name.strip()
+
 
 log = logging.getLogger(__name__)
 
@@ -160,9 +267,9 @@ def open_source(
     if path.is_file():
         return StoredClips(path, config)
     if "+" in data:
-        shares, names = zip(*mixture.parse(data), strict=True)
+        shares, names = zip(*parse_mixture(data), strict=True)
         parts = [open_source(name, config, levels=levels, device=device) for name in names]
-        return mixture.Mixture(parts, shares)
+        return Mixture(parts, shares)
     return _open_named(data, config, levels, device)
 
 
@@ -172,7 +279,7 @@ def _open_named(
     if name == "world":
         return WorldSource(config, levels, device)
     if name == "pans":
-        return mixture.Pans(config, device)
+        return Pans(config, device)
     if name == "bundled":
         return Videos(training_clips(), config)
     raise InputError(

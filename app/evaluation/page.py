@@ -1,0 +1,243 @@
+"""Page "Evaluation": how far decoded predictions can be trusted, over many clips."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from pathlib import Path
+
+import streamlit as st
+
+from app.workbench.session import ASSETS
+
+FOLDER = ASSETS / "demo"
+BARE = {"displayModeBar": False}
+
+CLIP_SETS = {"world": "drawn world", "real": "real video"}
+RANKINGS = {"psnr": "likeness to the truth", "gain": "gain from the predictions"}
+
+PAGE_HELP = (
+    "A part of each clip is hidden, the model predicts its features, and the decoder draws them. "
+    "**Only hidden pixels are scored.** None of these clips was trained on: the world's have "
+    "objects and backdrops kept for testing. Brackets and thin bars are 95 % intervals over clips."
+)
+SOURCE_HELP = (
+    "The real clips overlap, since there are only two videos: their intervals are too narrow."
+)
+PSNR_TIP = (
+    "**PSNR**: likeness to the true pixels in decibels, from the mean squared error. 3 dB more is "
+    "half the error; 20 dB looks alike, 12 dB does not. It likes blur: an average of all that is "
+    "possible scores better than a sharp guess."
+)
+TIPS = {
+    "over another clip's": "B - C. Decoded from the clip's own predictions, against another "
+    "clip's behind the same mask. Above zero: the picture comes from the features.",
+    "over nothing": "B - D. Against what the decoder draws without any features: its prior.",
+    "over trivial fills": "B - E. Against the best of three fills without a model: mean colour, "
+    "the nearest visible moment, OpenCV's inpainting.",
+    "on moving objects": "B - E again, on the hidden pixels of what moves alone: there a copy of "
+    "another moment is wrong.",
+    "knowledge": "(B - D) / (A - D). Decoding nothing is 0 %, decoding the true features 100 %: "
+    "what part of that way the predictions go.",
+    "sharpness": "Mean length of the gradient against the truth's. 1 is as sharp as the truth; "
+    "less is blur, more is noise.",
+}
+CONDITION_HELP = (
+    PSNR_TIP + " **True features** (A) are the ceiling: what is lost there, the features or the "
+    "decoder lost. **Predictions** (B) are the result. The rest are controls: another clip's "
+    "predictions (C), no features (D), a fill without a model (E)."
+)
+MASK_HELP = (
+    "*short*: eight small blocks. *long*: two large ones. *tube*: random patches. *box*: the "
+    "middle of the frame. All of these hide their place through the whole clip. *future*: its "
+    "second half. Colours as on the left."
+)
+SINCE_HELP = (
+    "How many time steps (of two frames) ago the hidden place was last visible; *never* where the "
+    "mask hides it from the start. A copy of the last moment is good at first and gets worse. "
+    "Colours as on the left."
+)
+STEPS_HELP = (
+    "More steps draw sharper samples, and a sharp guess that is wrong costs PSNR. One step draws "
+    "nearly the mean of all that is possible: the *expected image*."
+)
+SPREAD_HELP = (
+    "Eight samples of the same predictions differ where the features do not determine the pixels. "
+    "If that is honest, the error is large there too. Each point is a tenth of the hidden pixels; "
+    "Spearman's rank correlation is 1 when spread orders pixels as error does, 0 by chance."
+)
+AGAIN_HELP = (
+    "The decoded clip is encoded once more, and its features are looked for among the predictions "
+    "for {among} clips behind the same mask. *Nothing* shows how much its visible surroundings "
+    "give away by themselves; dotted: chance."
+)
+CASES_HELP = (
+    "Not picked by hand: of all clips in order, the first, the middle and the last. The samples "
+    "differ in their noise alone; *spread* is their deviation in each pixel (bright: they differ)."
+)
+RANKING_HELP = (
+    "By PSNR of the decoded predictions, where flat clips win; or by how much they gain over "
+    "decoding nothing, where the predictions matter most."
+)
+PLACE_TITLES = {"worst": "Worst", "median": "Median", "best": "Best"}
+PANEL_GRID = (
+    "display:grid;grid-template-columns:repeat({count},1fr);text-align:center;font-size:.8rem;"
+    "opacity:.75;margin-bottom:-.6rem;white-space:nowrap;overflow:hidden"
+)
+
+
+def page() -> None:
+    """The committed scores of the demo model: numbers, charts, cases."""
+    st.subheader("How good are decoded predictions?", help=PAGE_HELP)
+    tables = committed()
+    if not tables:
+        st.info("There are no scores yet: make them with python benchmarks/score_demo.py.")
+        return
+    clip_set = st.segmented_control(
+        "Clips",
+        list(tables),
+        default=next(iter(tables)),
+        required=True,
+        format_func=CLIP_SETS.get,
+        key="evaluation_clips",
+        help=SOURCE_HELP,
+    )
+    table = tables[clip_set]
+    st.markdown(verdict(table))
+    numbers(table)
+    charts(table)
+    cases(table["cases"], FOLDER / "cases" / clip_set)
+    st.caption("The demo model's. The same for any model and decoder, with charts as a file:")
+    st.code("python -m decoder evaluate --model MODEL --n 500 --out scores.json", "bash")
+
+
+def verdict(table: dict) -> str:
+    """What the numbers say, in two sentences."""
+    gap, moving = table["predicted_minus_trivial"], table["moving_object"]
+    said = (
+        f"On {table['clips']} held-out clips, decoded predictions have a PSNR of "
+        f"**{table['psnr']['predicted']:.1f} dB**: {signed(table['predicted_minus_null'])} dB over "
+        f"decoding nothing, and {compared(gap)} the best fill that needs no model "
+        f"({signed(gap)} dB)."
+    )
+    if moving:
+        gap = moving["predicted_minus_trivial"]
+        said += f" On moving objects they are {compared(gap)} it ({signed(gap)} dB)."
+    return said
+
+
+def compared(gap: dict) -> str:
+    """Better, worse or neither, as far as the interval says."""
+    low, high = gap["ci95"]
+    return "**better than**" if low > 0 else "**worse than**" if high < 0 else "no better than"
+
+
+def signed(gap: dict) -> str:
+    """A difference with its interval."""
+    return f"{gap['mean']:+.1f} [{gap['ci95'][0]:+.1f}, {gap['ci95'][1]:+.1f}]"
+
+
+def numbers(table: dict) -> None:
+    """The measures in a row, each explained by its tooltip."""
+    shown = measures(table)
+    for place, (name, (value, ci95)) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        place.metric(name, value, ci95, help=TIPS[name], delta_color="off", delta_arrow="off")
+
+
+def measures(table: dict) -> dict[str, tuple[str, str]]:
+    """Each measure and its interval, as words; what was not measured is left out."""
+    parts = {
+        "over another clip's": table["predicted_minus_shuffled"],
+        "over nothing": table["predicted_minus_null"],
+        "over trivial fills": table["predicted_minus_trivial"],
+    }
+    if table["moving_object"]:
+        parts["on moving objects"] = table["moving_object"]["predicted_minus_trivial"]
+    said = {name: worded(gap["mean"], gap["ci95"], "+.1f", " dB") for name, gap in parts.items()}
+    if table["knowledge"] is not None:
+        said["knowledge"] = worded(table["knowledge"], table["knowledge_ci95"], ".0%")
+    return said | {"sharpness": worded(table["sharpness"], table["sharpness_ci95"], ".2f")}
+
+
+def worded(mean: float, ci95: list[float], form: str, unit: str = "") -> tuple[str, str]:
+    """A number with its unit, and its interval."""
+    low, high = ci95
+    return f"{mean:{form}}{unit}", f"{low:{form}} to {high:{form}}"
+
+
+def charts(table: dict) -> None:
+    """Six charts in two rows."""
+    from app.evaluation import charts as drawn
+
+    spearman = f"Spread and error: Spearman {table['spread_error_spearman']:.2f}"
+    again = AGAIN_HELP.format(among=table["reencode"]["among"])
+    since = drawn.parts(table["by_time_since_seen"], "time steps since the place was seen")
+    shown = (
+        ("Decoded from", CONDITION_HELP, drawn.conditions(table)),
+        ("By kind of mask", MASK_HELP, drawn.parts(table["by_mask"], "")),
+        ("By time since last seen", SINCE_HELP, since),
+        ("By steps", STEPS_HELP, drawn.steps(table)),
+        (spearman, SPREAD_HELP, drawn.spread(table)),
+        ("Found again by its features", again, drawn.found_again(table)),
+    )
+    places = [*st.columns(3, gap="medium"), *st.columns(3, gap="medium")]
+    for place, (title, told, figure) in zip(places, shown, strict=True):
+        with place:
+            st.markdown(f"**{title}**", help=told)
+            st.plotly_chart(figure, key=f"evaluation_{figure_key(title)}", config=BARE)
+
+
+def figure_key(title: str) -> str:
+    """A chart's name for Streamlit: without the number that its title may end in."""
+    return title.partition(":")[0].lower().replace(" ", "_")
+
+
+@st.fragment
+def cases(found: list[dict], folder: Path) -> None:
+    """The worst, the median and the best clip, playing."""
+    st.subheader("Worst, median, best", help=CASES_HELP, divider="grey")
+    ranking = st.segmented_control(
+        "Ordered by",
+        list(RANKINGS),
+        default="psnr",
+        required=True,
+        format_func=RANKINGS.get,
+        key="case_ranking",
+        help=RANKING_HELP,
+    )
+    for case in found:
+        if case["ranking"] == ranking:
+            st.markdown(told(case))
+            st.html(panel_titles(case["panels"]))
+            st.image(picture(folder / case["file"]), width="stretch")
+
+
+def told(case: dict) -> str:
+    """Which clip it is, behind which mask, and its numbers."""
+    psnr = case["psnr"]
+    return (
+        f"**{PLACE_TITLES[case['place']]}**: {case['title']}, mask *{case['mask']}*. Sample 1 has "
+        f"**{psnr['predicted']:.1f} dB**; true features {psnr['target']:.1f}, nothing "
+        f"{psnr['null']:.1f}, another clip's {psnr['shuffled']:.1f}."
+    )
+
+
+def panel_titles(panels: list[str]) -> str:
+    """Names over the panels, which are all as wide."""
+    cells = "".join(f"<span>{html.escape(panel)}</span>" for panel in panels)
+    return f'<div style="{PANEL_GRID.format(count=len(panels))}">{cells}</div>'
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def picture(path: Path) -> str:
+    """A WebP as an address that holds it whole: as bytes, Streamlit would keep its first frame."""
+    return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+@st.cache_data(show_spinner=False)
+def committed() -> dict[str, dict]:
+    """The scores with cases that ship with the project, by kind of clips."""
+    file = FOLDER / "card.json"
+    scores = json.loads(file.read_text(encoding="utf-8"))["scores"] if file.is_file() else {}
+    return {name: scores[name] for name in CLIP_SETS if "cases" in scores.get(name, {})}

@@ -1,0 +1,263 @@
+"""What the model answered for one mask, in the form that the screen shows and a folder keeps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Bool, Float
+
+from app.workbench import figures
+from app.workbench.clip import Clip
+from app.workbench.mask_bits import from_link, to_link
+from app.workbench.models import LONG, Model
+from app.workbench.rooms import ask as ask_model
+from app.workbench.rooms import model_room
+from app.workbench.session import ASSETS, State
+
+GREY = np.uint8(128)
+SHEETS = ("ceiling", "spread", "mistake")
+"""Pictures of an answer beside its samples."""
+
+
+FIRST_VIEW = ASSETS / "first_view"
+"""The answer to the first screen's question."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Everything that an answer depends on.
+
+    Attributes:
+        clip_id: id of the clip.
+        mask: in its link form, grid included.
+        seeds: one decoded sample each.
+        steps: denoising steps of the decoder.
+        mask_token: which of the predictor's stands for what is hidden.
+    """
+
+    clip_id: str
+    mask: str
+    seeds: tuple[int, ...]
+    steps: int
+    mask_token: int = LONG
+
+    def undecoded(self) -> Question:
+        """The same, where nothing is decoded."""
+        return replace(self, seeds=(), steps=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is known of any prediction.
+
+    Attributes:
+        question: what was asked.
+        error: L1 distance of prediction and target per token, NaN where visible.
+        typical: mean and standard deviation of a clip's error on the model's test clips.
+        seconds: from mask to answer.
+    """
+
+    question: Question
+    error: Float[np.ndarray, "t h w"]
+    typical: tuple[float, float] | None
+    seconds: float
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "t h w"]:
+        """True = hidden."""
+        return ~np.isnan(self.error)
+
+    def summary(self) -> str:
+        """The line of numbers, as Markdown."""
+        typical = ""
+        if self.typical:
+            mean, spread = self.typical
+            typical = f" (typical {_short(mean)} ± {_short(spread)})"
+        return " · ".join(
+            (
+                f"**{self.mask.mean():.0%}** hidden",
+                f"**{self.mask.sum()}** tokens predicted",
+                f"error **{_short(np.nanmean(self.error))}**{typical}",
+                f"{self.seconds:.1f} s",
+            )
+        )
+
+    def error_range(self) -> tuple[float, float]:
+        """Errors at the two ends of the colour scale: fixed by the model where it is known."""
+        if self.typical:
+            return 0.0, 2 * self.typical[0]
+        return 0.0, float(np.nanmax(self.error))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedAnswer(Answer):
+    """A prediction, decoded.
+
+    Attributes:
+        samples: one JPEG sheet per seed, pasted into the clip.
+        ceiling: JPEG sheet decoded from the true features, pasted into the clip.
+        spread: JPEG sheet of each pixel's standard deviation over the samples, as colours.
+        mistake: of the absolute error of their mean.
+        brightest: the value at the bright end of both, in grey levels (0..255).
+    """
+
+    samples: tuple[bytes, ...]
+    ceiling: bytes
+    spread: bytes
+    mistake: bytes
+    brightest: float
+
+    @property
+    def sheets(self) -> dict[str, bytes]:
+        """Its pictures, by what the screen calls them."""
+        named = {f"sample {i + 1}": sheet for i, sheet in enumerate(self.samples)}
+        return named | {"ceiling": self.ceiling, "spread": self.spread, "mistake": self.mistake}
+
+
+def from_result(question: Question, result: Any, clip: Clip) -> DecodedAnswer:
+    """Packs an `Explorer.predict` result."""
+    from decoder.scoring.metrics import error_map, spread_map
+
+    error = np.asarray(result.error, dtype=np.float32)
+    mask = ~np.isnan(error)
+    spread, mistake = spread_map(result.frames), error_map(result.frames, clip.frames)
+    hidden = hidden_pixels(mask, mistake.shape)[..., 0]
+    brightest = float(
+        max(1, round(np.quantile(mistake[hidden], 0.99)))
+    )  # a few outliers may saturate
+    return DecodedAnswer(
+        question=question,
+        samples=tuple(hidden_sheet(frames, mask) for frames in result.frames),
+        ceiling=hidden_sheet(result.ceiling, mask),
+        spread=figures.heat_sheet(spread, brightest),
+        mistake=figures.heat_sheet(mistake, brightest),
+        brightest=brightest,
+        error=error,
+        typical=result.typical_error,
+        seconds=sum(result.timings.values()) / 1000,
+    )
+
+
+def hidden_sheet(frames: figures.Frames, mask: Bool[np.ndarray, "t h w"]) -> bytes:
+    """The hidden pixels as a JPEG sheet; the others are left out, as the browser has them.
+
+    Their grey cannot bleed into the hidden ones: patches begin and end where JPEG's blocks of 8
+    pixels do.
+    """
+    return figures.jpeg_sheet(np.where(hidden_pixels(mask, frames.shape), frames, GREY))
+
+
+def pasted(sheet: bytes, mask: Bool[np.ndarray, "t h w"], clip: Clip) -> figures.Frames:
+    """The clip with the sheet's pixels where the mask hides; all else is the clip, untouched."""
+    decoded = figures.read_sheet(sheet, len(clip.frames))
+    return np.where(hidden_pixels(mask, clip.frames.shape), decoded, clip.frames)
+
+
+def hidden_pixels(
+    mask: Bool[np.ndarray, "t h w"], shape: tuple[int, ...]
+) -> Bool[np.ndarray, "T H W 1"]:
+    """The mask at the resolution of frames of that shape: each token becomes its tubelet."""
+    for axis, size in enumerate(shape[:3]):
+        mask = mask.repeat(size // mask.shape[axis], axis=axis)
+    return mask[..., None]
+
+
+def save(answer: DecodedAnswer, folder: Path) -> None:
+    """Writes an answer as JPEG files, an .npy and a JSON beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, sheet in enumerate(answer.samples):
+        (folder / f"sample_{index}.jpg").write_bytes(sheet)
+    for name in SHEETS:
+        (folder / f"{name}.jpg").write_bytes(getattr(answer, name))
+    np.save(folder / "error.npy", answer.error)
+    rest = {
+        "question": asdict(answer.question),
+        "typical": answer.typical,
+        "brightest": answer.brightest,
+        "seconds": answer.seconds,
+    }
+    (folder / "answer.json").write_text(json.dumps(rest, indent=2) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> DecodedAnswer:
+    """Reads what `save` wrote."""
+    rest = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
+    question = Question(**{**rest["question"], "seeds": tuple(rest["question"]["seeds"])})
+    return DecodedAnswer(
+        question=question,
+        samples=tuple(
+            (folder / f"sample_{index}.jpg").read_bytes() for index in range(len(question.seeds))
+        ),
+        **{name: (folder / f"{name}.jpg").read_bytes() for name in SHEETS},
+        brightest=rest["brightest"],
+        error=np.load(folder / "error.npy"),
+        typical=tuple(rest["typical"]) if rest["typical"] else None,
+        seconds=rest["seconds"],
+    )
+
+
+def ask(
+    clip: Clip,
+    mask: Bool[np.ndarray, "t h w"],
+    seeds: tuple[int, ...],
+    steps: int,
+    mask_token: int = LONG,
+) -> Question:
+    """The question that a clip, a mask and the settings make."""
+    return Question(clip.id, to_link(mask), seeds, steps, mask_token)
+
+
+def question_of(state: State, clip: Clip) -> Question:
+    """What the page asks about a clip."""
+    return ask(clip, state.mask, state.seeds, state.steps, state.asked_token)
+
+
+def asked_mask(question: Question) -> Bool[np.ndarray, "t h w"]:
+    """The mask of a question."""
+    grid = tuple(map(int, question.mask.partition(".")[0].split("x")))
+    return from_link(question.mask, grid)
+
+
+def _short(value: float) -> str:
+    """.42 for 0.42."""
+    return f"{value:.2f}".removeprefix("0")
+
+
+@st.cache_resource(show_spinner=False)
+def first_view() -> DecodedAnswer:
+    """The answer that ships with the app, shown before any model is loaded."""
+    return load(FIRST_VIEW)
+
+
+@st.cache_resource(show_spinner=False, max_entries=128)
+def answer_for(question: Question, _clip: Clip) -> DecodedAnswer:
+    """The answer to a question; asked only once, and never if it shipped with the app."""
+    if question == first_view().question:
+        return first_view()
+    return fresh_answer(question, _clip)
+
+
+def fresh_answer(question: Question, clip: Clip) -> DecodedAnswer:
+    """What is behind a mask, decoded.
+
+    Raises:
+        InputError: a mask that cannot be predicted behind, or no model to ask.
+    """
+    mask = asked_mask(question)
+    settings = {"seeds": question.seeds, "steps": question.steps}
+    return ask_model(
+        clip,
+        lambda explorer: from_result(
+            question, explorer.predict(mask, mask_type=question.mask_token, **settings), clip
+        ),
+    )
+
+
+def at_hand(question: Question, model: Model) -> bool:
+    """Whether the answer can be shown without waiting for the model to load."""
+    return model_room(model).ready or question == first_view().question

@@ -1,0 +1,217 @@
+"""Page "Mask and decode": hide a part of a clip and see what the model predicts behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from app.mask_and_decode import answers, export, neighbours, panels, previews
+from app.mask_and_decode.answers import Answer, Question
+from app.mask_and_decode.previews import Nearest, Preview
+from app.workbench import components
+from app.workbench.bench import query, visitor, workbench
+from app.workbench.clip import Clip
+from app.workbench.models import Model
+from app.workbench.rooms import model_room
+from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State
+from vjepa.errors import InputError
+
+LOADING = ":material/hourglass: The model is loading: your mask is answered as soon as it is here."
+
+NUMBERS_HELP = (
+    "**Hidden**: share of tokens behind the mask. **Error**: mean L1 distance of predicted and "
+    "true features over them; *typical* is that of held-out clips, mean ± standard deviation. "
+    "**Time**: from mask to answer, on the server."
+)
+STEPS_HELP = (
+    "Denoising steps of the decoder: from noise to pixels in this many. One step gives the blurred "
+    "average of what is likely; more give sharper samples and take longer."
+)
+SEEDS_HELP = "Start from other noise: four other samples of what may be behind the mask."
+VIEW_HELP = (
+    "How predicted features become pixels. **diffusion**: the trained decoder draws them. "
+    "**neighbours**: pieces of other clips whose true features are closest stand in."
+)
+MAPS_HELP = (
+    "Where the prediction is wrong. **features**: the error of each predicted token. **pixels**: "
+    "how far the samples differ, beside how far their mean is off: what the features leave open, "
+    "and what they get wrong."
+)
+TOKEN_HELP = (
+    "The learned token that stands for what is hidden. V-JEPA has one for each kind of mask it was "
+    "trained with; one that looks untrained, still zero, tells the predictor nothing."
+)
+DETAILS_HELP = "How the predictor is asked: its mask token."
+ENCODING = ":material/hourglass: Neighbours are shown once their clips are encoded: see below."
+NO_DECODER = (
+    "There is no decoder for this model yet: nearest neighbours stand in. This trains one; open "
+    "the model again afterwards."
+)
+
+
+def page() -> None:
+    """The page; its first answer ships with the app and needs no model."""
+    workbench(results, needs_model=False)
+    state = visitor()
+    if looks_for_neighbours(state) and model_room(state.model).ready:
+        neighbours.await_ready(state.model)
+
+
+def results(state: State, clip: Clip) -> None:
+    """The panels, the line of numbers and the settings; waits for the model where it must."""
+    (undecoded if looks_for_neighbours(state) else decoded)(state, clip)
+
+
+def looks_for_neighbours(state: State) -> bool:
+    """Whether nearest neighbours are shown, by choice or for want of a decoder."""
+    return state.neighbours or not state.model.decodes
+
+
+def decoded(state: State, clip: Clip) -> None:
+    """What the diffusion decoder draws."""
+    question = answers.question_of(state, clip)
+    waiting = not answers.at_hand(question, clip.model)
+    answer, sentence = answered(answers.answer_for, question, clip, waiting)
+    shown = panels.decoded(answer, SEEDS, pixel_maps=state.pixel_maps)
+    components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
+    numbers(answer, sentence)
+    with settings_row():
+        view_choice(state)
+        diffusion_settings(state)
+        map_choice(state)
+        details(state)
+        export.menu(clip, answer, answer.sheets if answer else {})
+
+
+def undecoded(state: State, clip: Clip) -> None:
+    """What is seen without a decoder."""
+    question = answers.question_of(state, clip).undecoded()
+    waiting = not model_room(clip.model).ready
+    preview, sentence = answered(previews.preview_for, question, clip, waiting)
+    nearest, reason = None, ENCODING if preview else ""
+    if preview and neighbours.of(clip.model).done():
+        nearest, reason = answered(previews.nearest_for, question, clip, waiting=False)
+    shown = panels.undecoded(preview, nearest)
+    components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
+    numbers(preview, sentence)
+    if reason:
+        st.markdown(reason)
+    with settings_row():
+        view_choice(state)
+        details(state)
+        export.menu(clip, preview, nearest.sheets if nearest else {})
+    training_note(clip.model)
+
+
+def answered(
+    asked: Callable[[Question, Clip], Answer | Nearest | Preview],
+    question: Question,
+    clip: Clip,
+    waiting: bool,
+) -> tuple[Answer | Nearest | None, str]:
+    """The answer, or the sentence that says why there is none."""
+    if waiting:
+        model_room(clip.model).open()
+        return None, LOADING
+    try:
+        return asked(question, clip), ""
+    except InputError as error:
+        return None, f":material/error: {error}"
+
+
+def numbers(answer: Answer | None, sentence: str) -> None:
+    """The line of numbers, or why there are none."""
+    with st.container(key="numbers"):
+        st.markdown(answer.summary() if answer else sentence, help=NUMBERS_HELP)
+
+
+# ---- settings
+
+
+def settings_row():
+    """Where the settings stand."""
+    return st.container(horizontal=True, vertical_alignment="center", key="settings")
+
+
+def view_choice(state: State) -> None:
+    """Diffusion or neighbours, for a model that has a decoder."""
+    if not state.model.decodes:
+        return
+    wanted = st.segmented_control(
+        "pixels by",
+        VIEWS,
+        default=VIEWS[state.neighbours],
+        required=True,
+        key="view",
+        help=VIEW_HELP,
+        label_visibility="collapsed",
+    )
+    if (wanted == VIEWS[1]) != state.neighbours:
+        state.neighbours = not state.neighbours
+        st.rerun()  # the whole page: it may have to wait for the bank
+
+
+def diffusion_settings(state: State) -> None:
+    """How the decoder draws."""
+    st.markdown("steps", help=STEPS_HELP, width="content")
+    st.segmented_control(
+        "steps",
+        STEPS,
+        key="steps",
+        default=state.steps,
+        required=True,
+        on_change=lambda: setattr(state, "steps", st.session_state.steps),
+        label_visibility="collapsed",
+    )
+    st.button(
+        "New seeds",
+        icon=":material/casino:",
+        on_click=state.reroll,
+        help=SEEDS_HELP,
+        key="reroll",
+    )
+
+
+def map_choice(state: State) -> None:
+    """Errors of features, or spread and error of pixels."""
+    st.markdown("errors", help=MAPS_HELP, width="content")
+    st.segmented_control(
+        "errors",
+        MAPS,
+        key="maps",
+        default=MAPS[state.pixel_maps],
+        required=True,
+        on_change=lambda: setattr(state, "pixel_maps", st.session_state.maps == MAPS[1]),
+        label_visibility="collapsed",
+    )
+
+
+def details(state: State) -> None:
+    """Which mask token the predictor is given."""
+    model = state.model
+    with st.popover("", icon=":material/tune:", help=DETAILS_HELP):
+        st.selectbox(
+            "mask token",
+            range(model.config.num_mask_tokens),
+            index=state.asked_token,
+            format_func=model.token_title,
+            key=f"mask_token_{model.id}",
+            on_change=take_token,
+            args=(state,),
+            help=TOKEN_HELP,
+        )
+    if state.asked_token in model.untrained:
+        st.markdown(":material/warning: this mask token looks untrained", help=TOKEN_HELP)
+
+
+def take_token(state: State) -> None:
+    """Asks with another mask token from now on."""
+    state.mask_token = st.session_state[f"mask_token_{state.model.id}"]
+
+
+def training_note(model: Model) -> None:
+    """How to get a decoder."""
+    if not model.decodes:
+        st.caption(NO_DECODER)
+        st.code(model.train_command, language="bash", wrap_lines=True)

@@ -1,0 +1,248 @@
+"""Page "Probes": which class a simple classifier reads from the features, and from predictions."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Bool, Float
+
+from app.workbench import components
+from app.workbench.bench import views, workbench
+from app.workbench.clip import Clip
+from app.workbench.mask_bits import to_link
+from app.workbench.models import DEMO, Model
+from app.workbench.rooms import ask
+from app.workbench.session import ASSETS, State
+
+PROBES = ASSETS / "demo" / "probes"
+TASKS = ("appearance", "motion")
+READINGS = {
+    "whole": "whole clip",
+    "context": "visible only",
+    "restored": "visible + predicted",
+}
+TOP = 6
+BRIGHTEST = 4.0
+"""Attention at the end of the colour scale, in multiples of an even gaze."""
+
+BARE = {"displayModeBar": False}
+
+EVALUATION_HELP = (
+    "**Frozen evaluation**: the encoder is not trained further, so a probe's score says what its "
+    "features hold. *Pixel prediction* is the same encoder trained with the same clips, steps and "
+    "masks to predict pixels instead of features; *random weights* is the encoder before any "
+    "training, which is the baseline that matters."
+)
+LABELS_HELP = (
+    "How much a probe can do with 5, 10, 50 and 100 % of the labels. Good features need few."
+)
+TASK_HELP = (
+    "An **attentive probe** is a small classifier on frozen features: one learned query looks over "
+    "all tokens and gathers what tells the classes apart. The encoder knew no labels. "
+    "*Appearance* asks what acts, *motion* how it moves; both were learned on clips of the drawn "
+    "world, so a real clip gets the nearest thing the probe knows."
+)
+ATTENTION_TIP = (
+    "How much the probe looks at each token, in multiples of an even gaze: 1 is what every token "
+    "would get if all got the same. Mean over its heads."
+)
+
+
+@dataclass(frozen=True)
+class ProbeReading:
+    """What the probe says about some of a clip's tokens.
+
+    Attributes:
+        shares: probability of each class.
+        gaze: attention to each token in multiples of an even gaze, NaN where there is no token.
+    """
+
+    shares: Float[np.ndarray, " K"]
+    gaze: Float[np.ndarray, "t h w"]
+
+
+def page() -> None:
+    """The clip on screen, then the evaluation on many."""
+    workbench(draw)
+    evaluation()
+
+
+def draw(state: State, clip: Clip) -> None:
+    """The probe's answer for the whole clip, for what is visible, and with the predictions."""
+    if clip.model != DEMO:
+        other_model(clip.model)
+        return
+    task = st.segmented_control(
+        "Probe", TASKS, default=TASKS[0], required=True, key="probe_task", help=TASK_HELP
+    )
+    readings = read(clip.id, task, to_link(state.mask), clip, state.mask)
+    classes = probe_of(task).classes
+    st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE)
+    st.markdown(verdict(readings, classes))
+    views(state, clip, [gaze(name, reading) for name, reading in readings.items()])
+
+
+def other_model(model: Model) -> None:
+    """No probes ship for a model that does not ship: how to train one."""
+    st.info("No probes were trained on this model yet: this trains them, and says what they read.")
+    name = shlex.quote(model.address.name)
+    command = f"python -m vjepa probe --model {name} --task motion --probe attentive"
+    st.code(command, language="bash", wrap_lines=True)
+
+
+@st.cache_resource(show_spinner=False)
+def probe_of(task: str):
+    """The probe that ships for a task."""
+    import vjepa
+
+    return vjepa.load_probe(PROBES / task)
+
+
+@st.cache_resource(show_spinner=False, max_entries=128)
+def read(
+    clip_id: str, task: str, mask_link: str, _clip: Clip, _mask: Bool[np.ndarray, "t h w"]
+) -> dict[str, ProbeReading]:
+    """The three readings of a clip with a mask on it.
+
+    Raises:
+        InputError: the mask is empty or hides everything.
+    """
+    probe = probe_of(task)
+
+    def work(explorer) -> dict[str, ProbeReading]:
+        import torch
+
+        seen, every = explorer.features(_mask), torch.arange(_mask.size)
+        last = explorer.config.last_layer  # what a probe has learned to read
+        both = torch.cat([seen.context.float(), seen.predictions[:, last]])
+        return {
+            "whole": reading(probe, explorer.targets[:, last], every, explorer.grid),
+            "context": reading(probe, seen.context, seen.context_idx, explorer.grid),
+            "restored": reading(
+                probe, both, torch.cat([seen.context_idx, seen.target_idx]), explorer.grid
+            ),
+        }
+
+    return ask(_clip, work)
+
+
+def reading(probe, tokens, idx, grid) -> ProbeReading:
+    """What the probe says about tokens (N, D) that lie at `idx` of the grid."""
+    tokens = tokens[None].float().cpu()
+    gaze = np.full(grid, np.nan, np.float32)
+    weights = probe.attention(tokens).mean(1)[0].numpy()
+    gaze.reshape(-1)[idx.cpu().numpy()] = weights * len(weights)
+    return ProbeReading(probe(tokens).softmax(-1)[0].numpy(), gaze)
+
+
+def verdict(readings: dict[str, ProbeReading], classes: tuple[str, ...]) -> str:
+    """Whether the predictions bring back the class that hiding took away, in a sentence."""
+    best = readings["whole"].shares.argmax()
+    whole, context, restored = (reading.shares[best] for reading in readings.values())
+    moved = restored - context
+    if abs(moved) < 0.01:
+        effect = "the predictions hardly change that"
+    else:
+        effect = f"the predictions {'bring it back' if moved > 0 else 'bring it down'} to"
+        effect += f" **{restored:.0%}**"
+    return (
+        f"**{words(classes[best])}**: {whole:.0%} from the whole clip, **{context:.0%}** from what "
+        f"is visible; {effect}."
+    )
+
+
+def gaze(name: str, reading: ProbeReading) -> components.View:
+    """Where the probe looks, as a heat map."""
+    return components.View(
+        name,
+        READINGS[name],
+        ATTENTION_TIP,
+        reading.gaze,
+        *(0.0, BRIGHTEST, "attention"),
+        drops_hidden=name == "context",
+    )
+
+
+def bars(readings: dict[str, ProbeReading], classes: tuple[str, ...]):
+    """The likeliest classes of the whole clip, and their shares in each reading."""
+    from app.probes.charts import class_bars
+
+    order = np.argsort(-readings["whole"].shares)[:TOP]
+    shares = {READINGS[name]: reading.shares[order] for name, reading in readings.items()}
+    return class_bars([words(classes[i]) for i in order], shares)
+
+
+@st.fragment
+def evaluation() -> None:
+    """The committed tables: three models, the same probes, and the paper's own numbers."""
+    st.subheader("The demo model on held-out clips", help=EVALUATION_HELP, divider="grey")
+    table = committed("demo/probes.json")
+    if table is None:
+        st.info("There is no table yet: make it with python benchmarks/probe_table.py.")
+        return
+    from app.probes import charts
+
+    rows = table["rows"]
+    st.markdown(caption(table))
+    whole = [row for row in rows if row["labels"] == 1]
+    st.plotly_chart(charts.comparison(whole), key="probe_comparison", config=BARE)
+    st.markdown(differences(whole))
+    kinds = list(dict.fromkeys(row["probe"] for row in rows))
+    kind = st.segmented_control(
+        "With fewer labels", kinds, default=kinds[0], required=True, help=LABELS_HELP
+    )
+    chosen = [row for row in rows if row["probe"] == kind]
+    st.plotly_chart(charts.label_curves(chosen), key="label_curves", config=BARE)
+    paper_tables(committed("paper.json"))
+
+
+def caption(table: dict) -> str:
+    """What was measured, in a sentence."""
+    made = table["settings"]
+    return (
+        f"Probes learned from {made['train_clips']:,} clips of the drawn world (level "
+        f"{made['level']}) and were asked about {made['test_clips']:,} with objects and backdrops "
+        "that they never saw. Bars: 95 % intervals over clips, three seeds. Dotted: chance."
+    )
+
+
+def differences(rows: list[dict]) -> str:
+    """What the attentive probe says about V-JEPA and its baselines, with intervals."""
+    lines = []
+    for name, title in (("pixel", "pixel prediction"), ("random", "random weights")):
+        gaps = (
+            f"{row['task']} **{100 * gap['mean']:+.1f}** "
+            f"[{100 * gap['ci95'][0]:+.1f}, {100 * gap['ci95'][1]:+.1f}]"
+            for row in rows
+            if row["probe"] == "attentive" and (gap := row.get(f"above_{name}"))
+        )
+        lines.append(f"V-JEPA minus {title}, in points, attentive probe: {', '.join(gaps)}.")
+    return "  \n".join(lines)
+
+
+def paper_tables(paper: dict) -> None:
+    """What the paper found at its own scale."""
+    import pandas as pd
+
+    st.markdown(f"**The paper's own numbers**, at quite another scale: {paper['scale']}.")
+    for place, name in zip(st.columns(3), ("objective", "pooling", "labels"), strict=True):
+        table = paper[name]
+        with place:
+            st.caption(table["title"])
+            st.table(pd.DataFrame(table["rows"], table["columns"]).T.style.format("{:.1f}"))
+
+
+@st.cache_data(show_spinner=False)
+def committed(path: str) -> dict | None:
+    """A JSON file that ships with the project."""
+    file = ASSETS / path
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def words(name: str) -> str:
+    """A class name for people."""
+    return name.replace("_", " ")

@@ -1,0 +1,242 @@
+"""Possible and impossible clips of the world, side by side, and how well surprise tells them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Float
+
+from app.workbench.clip import WORLD_SEEDS, Clip
+from app.workbench.clip_features import future_errors
+from app.workbench.models import DEMO, Model
+from app.workbench.rooms import model_room
+from vjepa.errors import InputError
+
+SCORES = Path(__file__).resolve().parents[2] / "assets" / "demo" / "surprise.json"
+BARE = {"displayModeBar": False}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A violation, in words.
+
+    Attributes:
+        help: what the two possible scenes differ in.
+        told: what happens in the possible and the impossible clip of each pair.
+    """
+
+    help: str
+    told: tuple[tuple[str, str], tuple[str, str]]
+
+
+KINDS = {
+    "vanish": Kind(
+        "one scene has an actor, the other has none.",
+        (("an actor passes", "one appears from nowhere"), ("nobody there", "the actor vanishes")),
+    ),
+    "change": Kind(
+        "the actors of the two scenes are different things.",
+        (("one thing passes", "it was another before"), ("the other passes", "it was the first")),
+    ),
+    "teleport": Kind(
+        "the actor's path in one scene lies above that in the other.",
+        (("one path", "it leaps to this path"), ("the other path", "it leaps to this path")),
+    ),
+}
+FIRST_SEED = 4  # an actor that is easy to see
+GAP = 2
+"""Pixels between two clips."""
+
+HEADING_HELP = (
+    "Two possible clips of the drawn world differ in one thing about the actor. Halfway they are "
+    "**exchanged**: the first half of one goes on with the second half of the other, which makes "
+    "two impossible clips of the very same frames. Does the model notice?"
+)
+KIND_HELP = "What is exchanged halfway: " + " ".join(
+    f"**{name}**: {kind.help}" for name, kind in KINDS.items()
+)
+POST_HELP = (
+    "On: it happens while the actor is behind a post, where no pixel changes. Only who remembers "
+    "what went behind it can be surprised. Off: in plain view, where the picture jumps."
+)
+SCORE_HELP = (
+    "A **set** is two impossible clips against the two possible ones made of the same frames: it "
+    "counts as right when the impossible ones surprise more, together. In a single pair the two "
+    "clips also differ in what there is to go by, and that decides most of them. *Change of "
+    "pixels* asks only how much neighbouring frames differ. Bars: 95 % intervals. Dotted: chance."
+)
+
+OTHERS_SCORES = "How often the impossible surprises this model more, in many scenes:"
+
+
+@dataclass(frozen=True)
+class ImpossibleScene:
+    """A set of four clips.
+
+    Attributes:
+        pairs: (possible, impossible), the same from the splice on.
+        splice: the first time step after it.
+    """
+
+    pairs: tuple[tuple[Clip, Clip], ...]
+    splice: int
+
+
+@st.fragment
+def section(model: Model) -> None:
+    """A scene to look at, and the committed scores."""
+    st.subheader("Possible and impossible", help=HEADING_HELP, divider="grey")
+    if model_room(model).ready:
+        kind, hidden, seed = settings()
+        try:
+            show(draw_scene(kind, hidden, seed, model), KINDS[kind])
+        except InputError as error:
+            st.warning(str(error), icon=":material/error:")
+    scores(model)
+
+
+def settings() -> tuple[str, bool, int]:
+    """Kind of violation, whether a post hides it, and the number of the scene."""
+    with st.container(horizontal=True, vertical_alignment="center", key="impossible"):
+        kind = st.segmented_control(
+            "What happens",
+            list(KINDS),
+            default="vanish",
+            required=True,
+            key="violation",
+            help=KIND_HELP,
+            label_visibility="collapsed",
+        )
+        hidden = st.toggle("behind a post", value=True, key="behind_post", help=POST_HELP)
+        st.button("Another scene", icon=":material/casino:", on_click=another, key="another_scene")
+    return kind, hidden, st.session_state.get("scene_seed", FIRST_SEED)
+
+
+def another() -> None:
+    """Chooses another scene."""
+    st.session_state.scene_seed = secrets.randbelow(WORLD_SEEDS)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def draw_scene(kind: str, hidden: bool, seed: int, model: Model = DEMO) -> ImpossibleScene:
+    """A scene of held-out objects and backdrops."""
+    import torch
+
+    from vjepa.world.violations import POSTS_FROM, draw_pairs
+    from vjepa.world.world import World
+
+    config = model.config
+    world = World(POSTS_FROM, config.image_size, config.num_frames, split="test")
+    drawn = draw_pairs(world, kind, hidden, 1, torch.Generator().manual_seed(seed))
+    name = f"{kind}-{'hidden' if hidden else 'plain'}-{seed}" + (model.id and f"~{model.id}")
+    clips = [
+        [
+            Clip(f"{name}-{title}-{index}", title, frames.numpy(), model=model)
+            for index, frames in enumerate(getattr(drawn, title)[0])
+        ]
+        for title in ("possible", "impossible")
+    ]
+    return ImpossibleScene(tuple(zip(*clips, strict=True)), drawn.start // config.tubelet_size)
+
+
+def show(scene: ImpossibleScene, kind: Kind) -> None:
+    """Both pairs, playing, with their curves, and the verdict on the set."""
+    found = np.array([[curve(clip) for clip in pair] for pair in scene.pairs])
+    span = axis(found)
+    for pair, told, lines in zip(scene.pairs, kind.told, found, strict=True):
+        movies, chart = st.columns([5, 7], gap="medium", vertical_alignment="center")
+        with movies:
+            show_pair(pair, told)
+        with chart:
+            show_curves(pair, lines, scene.splice, span)
+    st.markdown(verdict(found))
+
+
+def curve(clip: Clip) -> Float[np.ndarray, " t"]:
+    """Mean surprise of every time step."""
+    return future_errors(clip.id, clip).values.mean((1, 2))
+
+
+def axis(found: Float[np.ndarray, "2 2 t"]) -> tuple[float, float]:
+    """One axis for all curves, with a little air."""
+    low, high = np.nanmin(found), np.nanmax(found)
+    air = 0.08 * (high - low)
+    return float(low - air), float(high + air)
+
+
+def show_pair(pair: tuple[Clip, Clip], told: tuple[str, str]) -> None:
+    """Two clips with the same second half, in step."""
+    st.image(movie(pair[0].id, pair), width="stretch")
+    for place, clip, text in zip(st.columns(2), pair, told, strict=True):
+        place.caption(f"**{clip.title}**: {text}")
+
+
+def show_curves(
+    pair: tuple[Clip, Clip],
+    lines: Float[np.ndarray, "2 t"],
+    splice: int,
+    span: tuple[float, float],
+) -> None:
+    """Their surprise over time."""
+    from app.surprise.charts import curves
+
+    named = {clip.title: line for clip, line in zip(pair, lines, strict=True)}
+    st.plotly_chart(curves(named, splice, span), key=f"curves_{pair[0].id}", config=BARE)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def movie(name: str, _pair: tuple[Clip, Clip]) -> bytes:
+    """Two clips beside each other as one GIF, so that they play in step."""
+    from decoder import media
+
+    left, right = (clip.frames for clip in _pair)
+    gap = np.full((*left.shape[:2], GAP, 3), 128, np.uint8)
+    return media.gif_bytes(np.concatenate([left, gap, right], axis=2), _pair[0].fps)
+
+
+def verdict(found: Float[np.ndarray, "2 2 t"]) -> str:
+    """Whether the set is right, in a sentence.
+
+    Args:
+        found: curves of each pair, possible and impossible.
+    """
+    possible, impossible = np.nanmean(found, axis=(0, 2))
+    change = impossible / possible - 1
+    said = "more, as they should" if change > 0 else "no more"
+    return (
+        f"Together, the impossible clips surprise the model **{said}**: their mean error differs "
+        f"by {change:+.3%} from that of the possible ones."
+    )
+
+
+def scores(model: Model) -> None:
+    """The committed scores over many scenes, which are the demo model's."""
+    if model != DEMO:
+        st.caption(OTHERS_SCORES)
+        command = f"python -m vjepa surprise --model {shlex.quote(model.address.name)}"
+        st.code(command, language="bash", wrap_lines=True)
+        return
+    table = committed()
+    if table is None:
+        st.info("There are no scores yet: make them with python benchmarks/surprise_pairs.py.")
+        return
+    from app.surprise.charts import accuracies
+
+    st.markdown(
+        f"**How often the impossible surprises more**: {table['scenes']} held-out scenes of each "
+        "kind, two pairs in each",
+        help=SCORE_HELP,
+    )
+    st.plotly_chart(accuracies(table["cases"]), key="surprise_scores", config=BARE)
+
+
+@st.cache_data(show_spinner=False)
+def committed() -> dict | None:
+    """The scores that ship with the project."""
+    return json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.is_file() else None

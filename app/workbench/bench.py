@@ -1,0 +1,252 @@
+"""What every page has in common: clips on top, the painter, and one fragment that a stroke runs.
+
+The clip, the mask and the selected tokens are the visitor's, not a page's: they stay from page to
+page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from app.workbench import components, permalink, top_row
+from app.workbench.clip import Clip
+from app.workbench.mask_bits import from_bits
+from app.workbench.models import DEMO
+from app.workbench.rooms import ModelRoom, all_rooms, model_room
+from app.workbench.session import State, start_state
+from vjepa.errors import InputError
+
+PAINTER = "painter"
+VIEWS = "views"
+
+LOADING = ":material/hourglass: The model is loading: this page fills as soon as it is here."
+WORKING = "The model is at work."
+LINK_HELP = (
+    "This page with this clip, mask and selection, and how they are decoded, as a link. "
+    "Uploads cannot be linked."
+)
+
+Draw = Callable[[State, Clip], None]
+
+
+def workbench(draw: Draw, *, needs_model: bool = True) -> None:
+    """The whole page: clips on top, the painter on the left, and what is drawn on the right.
+
+    Args:
+        draw: fills the right side; it may raise an InputError, which is shown as a sentence.
+        needs_model: whether `draw` waits until the model is loaded.
+    """
+    state = visitor()
+    arrive(state)
+    clip = top_row.choose(state)
+    with st.container():  # there though empty: what comes after it keeps its place in the browser
+        notes(state, clip)
+    bench(clip, draw, needs_model)
+    if not awaited(state).ready:
+        await_model()
+
+
+def notes(state: State, clip: Clip) -> None:
+    """What goes on, what was wrong, or what there is to know about the clip."""
+    if state.opening:
+        st.info(opening_note(state), icon=":material/hourglass:")
+    if state.notice:
+        st.warning(state.notice, icon=":material/error:")
+    elif clip.note:
+        st.info(clip.note, icon=":material/info:")
+
+
+def visitor() -> State:
+    """This visitor's state; on the first run, the one that the link describes."""
+    if "visitor" not in st.session_state:
+        state = st.session_state.visitor = start_state()
+        try:
+            permalink.read_query(st.query_params, state)
+        except InputError as error:
+            state.notice = str(error)
+    return st.session_state.visitor
+
+
+def awaited(state: State) -> ModelRoom:
+    """The room of the model that is chosen, be it there or on its way."""
+    return model_room(state.opening or state.model)
+
+
+def arrive(state: State) -> None:
+    """Puts the model that was chosen in place once it is loaded; one that is none gets a notice."""
+    room = awaited(state)
+    if not (state.opening and room.ready):
+        return
+    link, state.opening, state.link = state.link, None, {}
+    try:
+        state.adopt(room.model)
+    except InputError as error:
+        all_rooms().close(room.address)
+        state.notice = str(error)
+        return
+    try:
+        if link:
+            permalink.read_query(link, state)
+    except InputError as error:
+        state.notice = str(error)
+
+
+def opening_note(state: State) -> str:
+    """What goes on while a model is loaded."""
+    size = f", {state.opening.size}" if state.opening.size else ""
+    answering = state.model.address.title
+    return f"Opening {state.opening.title}{size}: until it is here, {answering} answers."
+
+
+@st.fragment
+def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
+    """Painter and answers; all that a stroke or a click on a patch runs again."""
+    state = visitor()
+    left, right = st.columns([6, 11], gap="medium")
+    with left:
+        sentence = take_stroke(state, clip)
+        take_pick(state, clip)
+        components.painter(clip, state.sent_mask, state.rev, key=PAINTER)
+        preset_row(state)
+    with right:
+        if sentence:
+            st.warning(sentence, icon=":material/error:")
+        if needs_model and not model_room(state.model).ready:
+            model_room(state.model).open()
+            st.markdown(LOADING)
+        elif needs_model and state.model != DEMO:  # a large one is at work for seconds
+            with st.spinner(WORKING, show_time=True):
+                guarded(draw, state, clip)
+        else:
+            guarded(draw, state, clip)
+
+
+def guarded(draw: Draw, state: State, clip: Clip) -> None:
+    """Draws; bad input becomes a sentence, and the page stays usable."""
+    try:
+        draw(state, clip)
+    except InputError as error:
+        st.warning(str(error), icon=":material/error:")
+
+
+@st.fragment(run_every=1.0)
+def await_model() -> None:
+    """Loads the model once the browser has painted, and runs the page again when it is here.
+
+    The first run belongs to the first paint, which importing torch would hold up; the second is
+    the browser's own.
+    """
+    state = visitor()
+    if state.painted:
+        awaited(state).open()
+    state.painted = True
+    if awaited(state).ready:
+        st.rerun()
+
+
+def take_stroke(state: State, clip: Clip) -> str:
+    """Takes over the mask that the browser painted on this clip since we last sent one.
+
+    Returns:
+        What is wrong with that mask, in a sentence, or nothing.
+    """
+    stroke = (st.session_state.get(PAINTER) or {}).get("mask")
+    if stroke is None:  # a painter that was just mounted, here or after a visit to another page
+        if state.mask is not state.sent_mask:
+            state.send_mask(state.mask)
+    elif stroke["clip"] == clip.id and stroke["rev"] == state.rev:
+        try:
+            state.mask = from_bits(stroke["bits"], state.mask.shape)
+        except InputError as error:
+            return str(error)
+    return ""
+
+
+def take_pick(state: State, clip: Clip) -> None:
+    """Takes over the tokens that were clicked in the page's views; each click counts once."""
+    pick = (st.session_state.get(VIEWS) or {}).get("pick")
+    if pick and pick["clip"] == clip.id and pick["id"] != state.last_pick:
+        state.last_pick = pick["id"]
+        state.select(pick["tokens"])
+
+
+def preset_row(state: State) -> None:
+    """Masks by name, and the link to all this."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="presets"):
+        for name, preset in MASK_BUTTONS.items():
+            st.button(
+                preset.label,
+                key=f"preset_{name}",
+                help=preset.help,
+                on_click=lambda name=name: use_button(name, state),
+            )
+        with st.popover("Link", icon=":material/link:", help=LINK_HELP):
+            page = (st.context.url or "").partition("?")[0]
+            st.code(f"{page}?{query(state)}", language=None, wrap_lines=True)
+
+
+def views(state: State, clip: Clip, shown: list[components.View]) -> None:
+    """The page's canvases: they play in step with the painter; a click on one selects tokens."""
+    components.views(clip, shown, state.selection, query(state), key=VIEWS)
+
+
+def query(state: State) -> str:
+    """The state as the query of a link."""
+    return urlencode(permalink.to_query(state))
+
+
+@dataclass(frozen=True)
+class MaskButton:
+    """A button.
+
+    Attributes:
+        label: on the button.
+        help: what a student should know about this mask.
+    """
+
+    label: str
+    help: str
+
+
+MASK_BUTTONS = {
+    "short": MaskButton(
+        "short",
+        "**Short-range mask**, as in V-JEPA's training: 8 blocks of 15 % of the frame, through all "
+        "time. Click again for another draw.",
+    ),
+    "long": MaskButton(
+        "long",
+        "**Long-range mask**, as in V-JEPA's training: 2 blocks of 70 % of the frame, through all "
+        "time. Little is left to go by.",
+    ),
+    "tube": MaskButton(
+        "tube",
+        "**Tubes**: half of the patches, each hidden through all time, so that nothing can be "
+        "copied from another moment.",
+    ),
+    "box": MaskButton("box", "**Box**: the middle of the frame, through all time."),
+    "future": MaskButton(
+        "future",
+        "**Hide the future**: the model sees the first half of the clip and predicts the rest.",
+    ),
+    "random": MaskButton(
+        "random",
+        "**Random tokens**: half of all, scattered in space and time. Easy: a neighbour is nearly "
+        "always visible.",
+    ),
+}
+
+
+def use_button(name: str, state: State) -> None:
+    """Puts the named mask on the clip; random ones are drawn anew each time."""
+    import torch
+
+    from vjepa import masks
+
+    state.draws += 1
+    generator = torch.Generator().manual_seed(state.draws)
+    state.send_mask(masks.make(name, state.mask.shape, generator).numpy())

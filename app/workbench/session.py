@@ -1,0 +1,125 @@
+"""What outlives a rerun: the visitor's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from app.workbench.clip import ClipAddress, Upload
+from app.workbench.mask_bits import resized
+from app.workbench.models import DEMO, Model, ModelAddress
+from app.workbench.rooms import model_room
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+SEEDS = 4
+STEPS = (1, 4, 8, 16, 32)
+DEFAULT_STEPS = 4
+VIEWS = ("diffusion", "neighbours")
+"""What stands for predicted features in pixels."""
+MAPS = ("features", "pixels")
+"""Whose error is shown."""
+
+
+@dataclass
+class State:
+    """One visitor's choices: the same model, clip and mask on every page.
+
+    Attributes:
+        address: the chosen clip.
+        mask: what is hidden now (t, h, w).
+        sent_mask: the mask that the browser was last told to show; from there on it paints itself.
+        model: who predicts.
+        opening: the model that is to take its place as soon as it is loaded.
+        opened: addresses that this visitor typed, to go back to.
+        link: the rest of a link that waits for its model.
+        rev: counts the masks sent; a stroke that names an older one is out of date.
+        seeds: one decoded sample each.
+        steps: denoising steps.
+        mask_token: of the predictor, where the visitor asked for another than the model's own.
+        pixel_maps: whether spread and mistake are shown, pixel by pixel.
+        neighbours: whether nearest neighbours are shown though there is a decoder.
+        upload: the visitor's file.
+        draws: how many random masks were asked for.
+        last_good: the last clip that could be read.
+        notice: what was wrong with the last choice, in a sentence.
+        painted: whether the browser has shown the page once.
+        selection: the tokens that are lit up in every view.
+        last_pick: id of the last click on a view, which selected them.
+    """
+
+    address: ClipAddress
+    mask: Bool[np.ndarray, "t h w"]
+    sent_mask: Bool[np.ndarray, "t h w"]
+    model: Model = DEMO
+    opening: ModelAddress | None = None
+    opened: list[ModelAddress] = field(default_factory=list)
+    link: Mapping[str, str] = field(default_factory=dict)
+    rev: int = 0
+    seeds: tuple[int, ...] = tuple(range(SEEDS))
+    steps: int = DEFAULT_STEPS
+    mask_token: int | None = None
+    neighbours: bool = False
+    pixel_maps: bool = False
+    upload: Upload | None = None
+    draws: int = 0
+    last_good: ClipAddress = field(default_factory=ClipAddress)
+    notice: str = ""
+    painted: bool = False
+    selection: frozenset[int] = frozenset()
+    last_pick: str = ""
+
+    def choose(self, address: ClipAddress) -> None:
+        """Another clip, and a clean slate."""
+        self.address = address
+        self.notice = ""
+
+    def open(self, address: ModelAddress) -> None:
+        """Another model, as soon as it is loaded; until then the page stays as it is."""
+        self.opening = None if address == self.model.address else address
+        self.notice = ""
+
+    def adopt(self, model: Model) -> None:
+        """The model that was opened: the mask stays, on its grid."""
+        model_room(self.model).leave()
+        self.model, self.opening, self.mask_token = model, None, None
+        if model.address not in self.opened:
+            self.opened.append(model.address)
+        self.selection = frozenset()
+        if self.mask.shape != model.config.grid:
+            self.send_mask(resized(self.mask, model.config.grid))
+
+    def send_mask(self, mask: Bool[np.ndarray, "t h w"]) -> None:
+        """Replaces the mask in the browser."""
+        self.mask = self.sent_mask = mask
+        self.rev += 1
+
+    def select(self, tokens: Iterable[int]) -> None:
+        """Other tokens, on every page; those that the grid does not have are dropped."""
+        self.selection = frozenset(token for token in tokens if 0 <= token < self.mask.size)
+
+    def reroll(self) -> None:
+        """Other noise, other samples."""
+        self.seeds = tuple(seed + len(self.seeds) for seed in self.seeds)
+
+    @property
+    def asked_token(self) -> int:
+        """The mask token that stands for what is hidden."""
+        return self.model.mask_token if self.mask_token is None else self.mask_token
+
+
+def start_state() -> State:
+    """What a visitor sees who asks for nothing."""
+    mask = first_mask(DEMO.config.grid)
+    return State(ClipAddress(), mask, mask)
+
+
+def first_mask(grid: tuple[int, int, int]) -> Bool[np.ndarray, "t h w"]:
+    """The frame's middle, once it was seen for a moment: what was there has to go on."""
+    t, h, w = grid
+    mask = np.zeros(grid, bool)
+    mask[t // 4 :, 1 : h - 1, 1 : w - 1] = True
+    return mask

@@ -1,0 +1,236 @@
+"""The row on top: which clip, from when, how fast, and which model looks at it."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import streamlit as st
+
+from app.workbench import components, models
+from app.workbench.clip import (
+    DEFAULT_FPS,
+    UPLOAD_LIMIT,
+    UPLOAD_TYPES,
+    WORLD_SEEDS,
+    Clip,
+    ClipAddress,
+    Upload,
+    bundled_clips,
+    load_clip,
+    title,
+)
+from app.workbench.models import DEMO, Model, ModelAddress
+from app.workbench.session import State
+from vjepa.errors import InputError
+
+PICKER = "picker"
+UPLOADER = "uploader"
+WORLD_HELP = "A clip drawn by the demo world: objects over panoramas. Click again for another."
+UPLOAD_HELP = f"Your own clip: {', '.join(UPLOAD_TYPES)}, up to {UPLOAD_LIMIT} MB. It is not kept."
+TIMING_HELP = "Which stretch of the file becomes the clip."
+FPS_HELP = (
+    f"Frames per second of the clip. V-JEPA was trained on every fourth frame: {DEFAULT_FPS:g}. "
+    "A lower rate covers more time in the same 16 frames."
+)
+
+
+def choose(state: State) -> Clip:
+    """Draws the row and returns the chosen clip; one that cannot be read leaves the last one."""
+    take_pick(state)
+    clip = load(state)
+    with st.container(horizontal=True, vertical_alignment="center", key="clips"):
+        components.picker(tiles(state, clip), key=PICKER)
+        upload_menu(state)
+        timing_menu(state)
+        model_menu(state)
+    return clip
+
+
+def take_pick(state: State) -> None:
+    """Takes over a click on a tile; each click on the world's draws another world."""
+    pick = (st.session_state.get(PICKER) or {}).get("pick")
+    if pick == "world":
+        state.choose(ClipAddress("world", str(secrets.randbelow(WORLD_SEEDS))))
+    elif pick == "upload" and state.upload:
+        state.choose(state.upload.address)
+    elif pick:
+        state.choose(ClipAddress("bundled", pick))
+
+
+def load(state: State) -> Clip:
+    """The chosen clip; where it cannot be read, a notice and the clip before it."""
+    try:
+        clip = load_clip(state.address, state.model, state.upload)
+    except InputError as error:
+        state.notice = str(error)
+        if state.address.kind == "upload":
+            state.upload = None
+        state.address = state.last_good
+        return load_clip(state.address, state.model, state.upload)
+    state.last_good = state.address
+    return clip
+
+
+def tiles(state: State, clip: Clip) -> list[components.Tile]:
+    """One tile per clip to choose from; the bundled ones look the same for every model."""
+    found = []
+    for name in bundled_clips():
+        address = ClipAddress("bundled", name)
+        chosen = state.address.kind == "bundled" and state.address.name == name
+        found.append(components.Tile(name, title(name), load_clip(address, DEMO), chosen))
+    world = state.address.kind == "world"
+    found.append(components.Tile("world", "world", clip if world else None, world, WORLD_HELP))
+    if state.upload:
+        upload = load_clip(state.upload.address, state.model, state.upload)
+        chosen = state.address.kind == "upload"
+        found.append(components.Tile("upload", upload.title, upload, chosen))
+    return found
+
+
+def upload_menu(state: State) -> None:
+    """A popover that takes the visitor's file."""
+    with st.popover("Upload", icon=":material/upload:", help=UPLOAD_HELP):
+        st.file_uploader(
+            "Video or image",
+            UPLOAD_TYPES,
+            key=UPLOADER,
+            max_upload_size=UPLOAD_LIMIT,
+            on_change=take_upload,
+            args=(state,),
+        )
+
+
+def take_upload(state: State) -> None:
+    """Chooses the file that was just uploaded."""
+    file = st.session_state[UPLOADER]
+    if file is not None:
+        state.upload = Upload(file.name, file.getvalue())
+        state.choose(state.upload.address)
+
+
+def timing_menu(state: State) -> None:
+    """A popover with the start and the rate of the clip."""
+    address = state.address
+    with st.popover(
+        "Timing", icon=":material/timer:", help=TIMING_HELP, disabled=address.kind == "world"
+    ):
+        key = f"{address.kind}_{address.name}"
+        keys = {"start": f"start_{key}", "fps": f"fps_{key}"}
+        again = {"on_change": take_timing, "args": (state, keys)}
+        st.number_input("start, s", 0.0, value=address.start, step=0.5, key=keys["start"], **again)
+        st.number_input(
+            "frames per second",
+            0.5,
+            60.0,
+            value=address.fps,
+            placeholder=f"{DEFAULT_FPS:g}",
+            step=0.5,
+            key=keys["fps"],
+            help=FPS_HELP,
+            **again,
+        )
+
+
+def take_timing(state: State, keys: dict[str, str]) -> None:
+    """Reads the same file from another time or at another rate."""
+    start, fps = (st.session_state[keys[name]] for name in ("start", "fps"))
+    state.choose(state.address.at(start, fps))
+
+
+HELP = "The model that predicts: choose another one, see its size and what one token covers."
+CHOICE_HELP = (
+    "The bundled demo model, those downloaded with `python -m vjepa download NAME`, and those "
+    "that you opened."
+)
+PATH_HELP = (
+    "On the machine that runs this app: an official V-JEPA or V-JEPA 2.1 file (.pth.tar, .pt), a "
+    "V-JEPA 2 folder of transformers, or a folder with config.json and model.safetensors. Nothing "
+    "in a file is run."
+)
+FRAMES_HELP = (
+    "Frames in a clip. Fewer than a model was trained with are faster; the positions are "
+    "interpolated. 64 frames take a minute without a GPU."
+)
+FRAMES = (0, 8, 16, 32, 64)
+"""0: as published."""
+WIDTH = 380
+ABOUT_DEMO = """**V-JEPA, demo**: small, and trained on drawn clips only. On real ones it knows
+colours and coarse motion."""
+
+
+def model_menu(state: State) -> None:
+    """A popover with the models to choose from, a path, and the model's shape."""
+    menu = st.popover(state.model.address.title, icon=":material/neurology:", help=HELP)
+    with menu.container(width=WIDTH):
+        choice(state)
+        if models.paths_allowed():
+            path(state)
+        about(state.model)
+
+
+def choice(state: State) -> None:
+    """The models that are known."""
+    st.session_state.model = state.opening or state.model.address
+    st.selectbox(
+        "model",
+        choices(state),
+        format_func=lambda address: address.title,
+        key="model",
+        on_change=lambda: state.open(st.session_state.model),
+        help=CHOICE_HELP,
+    )
+
+
+def choices(state: State) -> list[ModelAddress]:
+    """The server's own, the bundled one, the downloaded, and what the visitor opened."""
+    names = [models.default().name, models.BUNDLED, *models.downloaded()]
+    every = [*map(ModelAddress, names), *state.opened, state.opening or state.model.address]
+    return list(dict.fromkeys(every))
+
+
+def path(state: State) -> None:
+    """Opens what the visitor typed."""
+    with st.form("open_model", border=False):
+        st.text_input(
+            "or a file or folder", key="model_path", placeholder="vitl16.pth.tar", help=PATH_HELP
+        )
+        st.selectbox(
+            "frames",
+            FRAMES,
+            format_func=lambda count: str(count or "as published"),
+            key="model_frames",
+            help=FRAMES_HELP,
+        )
+        st.form_submit_button("Open", on_click=open_path, args=(state,))
+
+
+def open_path(state: State) -> None:
+    """The typed path becomes the model, as soon as it is loaded."""
+    typed = st.session_state.model_path.strip().strip("'\"")
+    if not typed:
+        return
+    address = ModelAddress(str(Path(typed).expanduser()), st.session_state.model_frames or None)
+    try:
+        models.check(address)
+        state.open(address)
+    except InputError as error:
+        state.notice = str(error)
+
+
+def about(model: Model) -> None:
+    """The model's shape."""
+    shape = model.config
+    t, h, w = shape.grid
+    title = ABOUT_DEMO if model == models.DEMO else f"**{model.address.title}**"
+    st.markdown(
+        f"""
+{title}
+
+- clip: {shape.num_frames} frames of {shape.image_size} x {shape.image_size} pixels
+- token: {shape.tubelet_size} frames x {shape.patch_size} x {shape.patch_size} pixels
+- grid: {t} x {h} x {w} (time, height, width) = {shape.num_tokens} tokens
+- encoder: {shape.depth} layers, {shape.embed_dim} wide
+- predictor: {shape.predictor_depth} layers, {shape.predictor_embed_dim} wide
+"""
+    )

@@ -1,1 +1,0 @@
-"""How far decoded predictions can be trusted."""

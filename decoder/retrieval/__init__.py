@@ -1,1 +1,0 @@
-"""Pixels for predicted features without training: the nearest tubelets of other clips."""
