@@ -8,9 +8,11 @@ from importlib import import_module
 
 _HOMES = {
     "load": "vjepa.checkpoint",
+    "save": "vjepa.checkpoint",
     "load_probe": "vjepa.analysis.attentive",
     "read_clip": "vjepa.data.clips",
     "read_frames": "vjepa.data.clips",
+    "open_dataset": "vjepa.data.datasets",
     "ModelConfig": "vjepa.config",
     "VJEPA": "vjepa.model",
     "InputError": "vjepa.errors",

@@ -1,0 +1,1 @@
+"""Scoring a decoder: is the decoded region what the features say?"""

@@ -1,0 +1,1 @@
+"""Reading: frames, views, data sets, training clips."""

@@ -1,0 +1,1 @@
+"""The drawn world: labelled clips, made while one trains."""
