@@ -21,7 +21,7 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", list(map(str, words)))
         code = 0
         try:
-            errors.run(PROGRAMS[words[0]], prog=words[0])
+            errors.run_command(PROGRAMS[words[0]], prog=words[0])
         except SystemExit as stop:
             code = stop.code
         return code, *capsys.readouterr()

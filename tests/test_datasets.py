@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vjepa.data import datasets
 from vjepa.data.datasets import LabelledVideos, open_dataset, require_classes
 from vjepa.errors import InputError
 

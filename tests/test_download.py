@@ -228,7 +228,7 @@ FROM_HUB = """
 import sys
 from pathlib import Path
 from vjepa import InputError
-from vjepa.download import download
+from vjepa.formats.download import download
 try:
     download("vjepa2-vitl-fpc64-256", Path(sys.argv[1]))
 except InputError as error:
@@ -284,4 +284,4 @@ def test_the_commands(entry, server, tmp_path, monkeypatch, capsys):
 
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["vjepa", *words])
-    errors.run(COMMANDS, prog="vjepa")
+    errors.run_command(COMMANDS, prog="vjepa")

@@ -11,7 +11,8 @@ import torch
 from streamlit.testing.v1 import AppTest
 from tiny import TINY
 
-from app.evaluation import charts, page
+from app.evaluation import charts
+from app.evaluation import page as evaluation
 from decoder.explorer import Explorer
 from decoder.network import TokenDecoder
 from decoder.pipeline import make_pipeline
@@ -51,12 +52,12 @@ def run_page(folder, monkeypatch):
     """Runs the page on that card."""
 
     def run(folder=folder):
-        monkeypatch.setattr(page, "FOLDER", folder)
-        page.committed.clear()
+        monkeypatch.setattr(evaluation, "FOLDER", folder)
+        evaluation.committed.clear()
         return AppTest.from_string(PAGE, default_timeout=120).run()
 
     yield run
-    page.committed.clear()
+    evaluation.committed.clear()
 
 
 def test_the_page_shows_the_numbers_with_an_explanation_each(run_page, table):
@@ -77,9 +78,9 @@ def test_the_other_ranking_has_other_cases(run_page, table):
         return [m.value for m in page.markdown if re.match(r"\*\*(Worst|Median|Best)", m.value)]
 
     first = told()
-    assert first == [page.told(c) for c in table["cases"] if c["ranking"] == "psnr"]
+    assert first == [evaluation.told(c) for c in table["cases"] if c["ranking"] == "psnr"]
     page.segmented_control(key="case_ranking").set_value("gain").run()
-    assert told() == [page.told(c) for c in table["cases"] if c["ranking"] == "gain"]
+    assert told() == [evaluation.told(c) for c in table["cases"] if c["ranking"] == "gain"]
     assert not page.exception
 
 
@@ -94,11 +95,11 @@ def test_a_folder_without_scores_says_how_to_make_them(run_page, tmp_path):
 )
 def test_the_verdict_calls_a_difference_one_only_if_its_interval_does(table, ci95, said):
     gap = {"mean": sum(ci95) / 2, "ci95": list(ci95)}
-    sentence = page.verdict(table | {"predicted_minus_trivial": gap, "moving_object": None})
+    sentence = evaluation.verdict(table | {"predicted_minus_trivial": gap, "moving_object": None})
     assert said in sentence
     assert "moving" not in sentence
     moving = {"predicted_minus_trivial": gap}
-    assert sentence in page.verdict(
+    assert sentence in evaluation.verdict(
         table | {"predicted_minus_trivial": gap, "moving_object": moving}
     )
 
@@ -120,15 +121,15 @@ def test_charts_keep_the_numbers_and_their_intervals(table):
 
 def test_every_condition_mask_and_ranking_is_explained():
     assert {*CONDITIONS, "trivial"} == set(charts.CONDITIONS)
-    assert set(RANKINGS) == set(page.RANKINGS)
-    assert all(f"*{name}*" in page.MASK_HELP for name in MASK_NAMES)
+    assert set(RANKINGS) == set(evaluation.RANKINGS)
+    assert all(f"*{name}*" in evaluation.MASK_HELP for name in MASK_NAMES)
 
 
 def test_the_committed_cases_are_there_and_small():
-    page.committed.clear()
+    evaluation.committed.clear()
     files = {
-        page.FOLDER / "cases" / source / case["file"]
-        for source, table in page.committed().items()
+        evaluation.FOLDER / "cases" / source / case["file"]
+        for source, table in evaluation.committed().items()
         for case in table["cases"]
     }
     assert sum(file.stat().st_size for file in files) < 1.5e6

@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers, neighbours, previews
-from app.workbench import mask_bits, models, permalink, rooms, session
+from app.workbench import mask_bits, models, permalink, rooms
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO, ModelAddress
 from vjepa.errors import InputError
@@ -95,7 +96,7 @@ def test_the_preview_is_the_library_s(page, official):
     np.testing.assert_allclose(preview.error, expected, atol=1e-6)
     # what the predictions are drawn in are the true features' own colours
     assert preview.true[block()].std() > preview.true[~block()].std() == 0
-    other = previews.preview_for(session.answers.replace(question, mask_token=0), clip)
+    other = previews.preview_for(replace(question, mask_token=0), clip)
     assert np.nanmax(np.abs(other.error - preview.error)) > 0
 
 
