@@ -132,3 +132,26 @@ def test_unknown_names_are_told_the_known_ones():
         masks.multiblock(GRID, "medium", generator=generator())
     with pytest.raises(InputError, match="tube"):
         masks.make("ring", GRID, generator())
+
+
+def test_boxes_over_a_part_of_the_time_leave_what_they_hide_seen_at_another_moment():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        drawn = masks.span_batch(GRID, 4, generator=generator)
+        assert drawn.flatten(1).any(1).all()
+        assert not drawn.all(1).any()  # no place is hidden through all time
+
+
+def test_training_draws_the_kinds_in_the_shares_asked_for():
+    def long_masks(**shares):
+        generator = torch.Generator().manual_seed(1)
+        return [
+            to_mask(masks.draw_masks(GRID, 2, 10**6, generator, **shares)[1].target_idx[0], GRID)
+            for _ in range(100)
+        ]
+
+    paper, people = long_masks(), long_masks(future=0.3, span=0.4)
+    through_all_time = [mask.any(0).equal(mask.all(0)) for mask in paper]
+    assert sum(through_all_time) > 50  # but for what a batch of equal lengths drops
+    hides_the_last_step_whole = sum(bool(mask[-1].all()) for mask in people)
+    assert 15 <= hides_the_last_step_whole <= 45

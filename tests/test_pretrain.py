@@ -13,9 +13,10 @@ from vjepa import config as configs
 from vjepa.data.sources import StoredClips, open_source, random_resized_crop, store
 from vjepa.errors import InputError
 from vjepa.masks import draw_masks
-from vjepa.model import CONTEXT_WEIGHT, VJEPA, DenseVJEPA
+from vjepa.model import VJEPA
 from vjepa.pretrain import PretrainConfig, effective_rank, feature_spread, pretrain
 from vjepa.training import cosine, linear, warmup_cosine
+from vjepa.vjepa2 import CONTEXT_WEIGHT, DenseVJEPA
 
 
 @pytest.fixture(autouse=True)

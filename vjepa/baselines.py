@@ -26,7 +26,7 @@ from vjepa.errors import InputError
 from vjepa.masks import MaskBatch
 from vjepa.model import VJEPA
 from vjepa.tokens import patchify, take
-from vjepa.transformer import Encoder, Predictor
+from vjepa.vjepa2 import parts
 
 
 class PixelPrediction(nn.Module):
@@ -35,8 +35,7 @@ class PixelPrediction(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.predictor = Predictor(config, output_dim=config.tubelet_dim)
+        self.encoder, self.predictor = parts(config, output_dim=config.tubelet_dim)
 
     @torch.no_grad()
     def encode(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N D"]:

@@ -16,12 +16,12 @@ from vjepa.formats import hugging_face, official, published
 from vjepa.formats.files import StoredModel, adopt, exists, fill, read_json, read_safetensors
 from vjepa.model import VJEPA
 from vjepa.tokens import SinCosPositions
-from vjepa.vjepa2 import VJEPA2, VJEPA21, RotaryPositions
+from vjepa.vjepa2 import VJEPA2, VJEPA21, RotaryPositions, RotaryVJEPA
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 BUNDLED = {"demo": ASSETS / "demo" / "model"}
 """Models that ship with the project, by name."""
-MODELS = {"vjepa": VJEPA, "vjepa2": VJEPA2, "vjepa2.1": VJEPA21}
+MODELS = {"vjepa": VJEPA, "vjepa-rotary": RotaryVJEPA, "vjepa2": VJEPA2, "vjepa2.1": VJEPA21}
 """The model of each family."""
 FINGERPRINT_NUMBERS = 256
 """Of each tensor."""
@@ -104,21 +104,29 @@ def build(stored: StoredModel, config: ModelConfig, dtype: torch.dtype) -> VJEPA
     """The model of a file, for clips of the config's size, on the CPU.
 
     Raises:
-        InputError: there is no such family; a tensor is missing, unexpected, or of another shape;
-            the first is named.
+        InputError: there is no such family; a tensor is missing, unexpected, or of another shape,
+            and the first is named.
     """
-    if config.family not in MODELS:
-        raise InputError(
-            f"{stored.origin}: family must be one of {', '.join(MODELS)}, not {config.family!r}."
-        )
     with torch.device("meta"):  # no memory, and no time for first weights that nobody uses
-        model = MODELS[config.family](config)
+        model = fresh(config)
     adopt(model, stored.tensors, stored.origin, dtype)
     for name, part in model.named_modules():
         if isinstance(part, SinCosPositions | RotaryPositions):
             table = stored.positions.get(name)
             part.place(stored.config.grid, None if table is None else table[0])
     return model
+
+
+def fresh(config: ModelConfig) -> VJEPA:
+    """A model of this shape with first weights, drawn from torch's own generator.
+
+    Raises:
+        InputError: there is no such family.
+    """
+    if config.family not in MODELS:
+        known = ", ".join(MODELS)
+        raise InputError(f"family must be one of {known}, not {config.family!r}.")
+    return MODELS[config.family](config)
 
 
 def _resized(config: ModelConfig, num_frames: int | None, image_size: int | None) -> ModelConfig:

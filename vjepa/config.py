@@ -81,9 +81,8 @@ class ModelConfig:
     @property
     def last_layer(self) -> slice | None:
         """Which numbers of a prediction stand for layer-normed `encode`; None: none of them do."""
-        if self.teacher_dim:
-            return None
-        return slice(self.output_dim - self.embed_dim, self.output_dim)
+        own = slice(self.output_dim - self.embed_dim, self.output_dim)
+        return None if self.teacher_dim else own
 
     @property
     def tubelet_dim(self) -> int:

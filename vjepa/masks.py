@@ -21,16 +21,8 @@ Grid = tuple[int, int, int]
 ASPECT_RATIO = (0.75, 1.5)
 
 
-@dataclass(frozen=True)
-class Blocks:
-    """How many blocks are hidden, and the share of the frame that each covers."""
-
-    count: int
-    scale: float
-
-
-KINDS = {"short": Blocks(8, 0.15), "long": Blocks(2, 0.7)}
-"""The paper's two mask types: short-range (8 blocks of 15 %) and long-range (2 of 70 %)."""
+KINDS = {"short": (8, 0.15), "long": (2, 0.7)}
+"""The paper's two mask types: how many blocks are hidden, and the share of the frame of each."""
 
 
 def multiblock(grid: Grid, kind: str = "short", *, generator: Generator) -> Bool[Tensor, "t h w"]:
@@ -54,8 +46,9 @@ def multiblock_batch(
     if kind not in KINDS:
         raise InputError(f"There is no mask kind {kind!r}; choose one of {', '.join(KINDS)}.")
     t, h, w = grid
-    block = _block_shape(h, w, KINDS[kind].scale, generator)
-    frames = [_draw_frame(h, w, block, KINDS[kind].count, generator) for _ in range(batch)]
+    count, scale = KINDS[kind]
+    block = _block_shape(h, w, scale, generator)
+    frames = [_draw_frame(h, w, block, count, generator) for _ in range(batch)]
     return torch.stack(frames).unsqueeze(1).expand(batch, t, h, w).contiguous()
 
 
@@ -140,6 +133,7 @@ def draw_masks(
     generator: Generator,
     *,
     future: float = 0.0,
+    span: float = 0.0,
 ) -> list[MaskBatch]:
     """Both mask types for a batch.
 
@@ -149,20 +143,48 @@ def draw_masks(
         max_targets: hidden tokens that are kept of each mask.
         generator: of everything that is drawn.
         future: chance that the long-range masks hide the rest of the clip instead.
+        span: chance that they are boxes over a part of the time instead (`span_batch`).
     """
     drawn = []
     for kind in MASK_TYPES:
         hidden = multiblock_batch(grid, batch_size, kind, generator=generator)
-        if kind == "long" and future and torch.rand((), generator=generator) < future:
-            hidden = _draw_future(grid, generator).expand(batch_size, *grid)
+        if kind == "long" and future + span:
+            dice = torch.rand((), generator=generator)
+            if dice < future:
+                hidden = _draw_future(grid, generator).expand(batch_size, *grid)
+            elif dice < future + span:
+                hidden = span_batch(grid, batch_size, generator=generator)
         indices = collate(hidden, generator=generator, max_targets=max_targets)
         drawn.append(MaskBatch(*indices, kind))
     return drawn
 
 
-def _draw_future(grid: Grid, generator: Generator) -> Tensor:
+def _draw_future(grid: Grid, generator: Generator) -> Bool[Tensor, "t h w"]:
     keep = 1 + int(torch.randint(max(grid[0] // 2, 1), (), generator=generator))
     return future(grid, min(keep, grid[0] - 1))
+
+
+def span_batch(grid: Grid, batch: int, *, generator: Generator) -> Bool[Tensor, "B t h w"]:
+    """One or two boxes over a part of the time, as a person hides a thing.
+
+    Size and length are drawn once for all, places and time for each clip: half of the masks last
+    to the end ("from a moment on"), the others lie anywhere in time. What a mask hides is seen at
+    another moment.
+    """
+
+    def number(low: int, high: int) -> int:
+        return low + int(torch.randint(max(high - low, 0) + 1, (), generator=generator))
+
+    t, h, w = grid
+    rows, columns = (number(max(side // 5, 1), max(2 * side // 3, 1)) for side in (h, w))
+    steps, count = number(1, max(3 * t // 4, 1)), number(1, 2)
+    masks = torch.zeros(batch, *grid, dtype=torch.bool)
+    for mask in masks:
+        start = t - steps if number(0, 1) else number(0, t - steps)
+        for _ in range(count):
+            top, left = number(0, h - rows), number(0, w - columns)
+            mask |= box(grid, (start, start + steps), (top, top + rows), (left, left + columns))
+    return masks
 
 
 def tube(grid: Grid, ratio: float = 0.5, *, generator: Generator) -> Bool[Tensor, "t h w"]:

@@ -21,13 +21,22 @@ class VJEPA(nn.Module):
 
     The context encoder sees the visible tokens, the predictor guesses the features of the hidden
     ones, and the target encoder, a moving average of the context encoder, says what they are.
+
+    Args:
+        config: shape of the model.
+        encoder, predictor: its parts, where they are to be others than the paper's.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        encoder: Encoder | None = None,
+        predictor: Predictor | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.predictor = Predictor(config)
+        self.encoder = encoder or Encoder(config)
+        self.predictor = predictor or Predictor(config)
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False)
 
     @property
@@ -121,39 +130,3 @@ class VJEPA(nn.Module):
 def normalize_features(features: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
     """LayerNorm over the features, without parameters: the space in which targets are compared."""
     return F.layer_norm(features, features.shape[-1:])
-
-
-CONTEXT_WEIGHT = 0.5
-"""Of the loss on visible tokens, beside 1 for the hidden ones."""
-
-
-class DenseVJEPA(VJEPA):
-    """V-JEPA whose context features must also tell the targets of their own tokens.
-
-    V-JEPA asks only for what is hidden. A small encoder then finds that positions are all it
-    needs, and forgets what it sees: it collapses. V-JEPA 2.1 adds a loss on the visible tokens
-    (its "dense predictive loss"); here a linear head on the context encoder reads it, and is
-    thrown away after training.
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        dim = config.embed_dim
-        self.context_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, config.output_dim))
-
-    def _mask_loss(self, clips: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
-        context = self.encode_context(clips, mask.context_idx)
-        hidden = self._prediction_loss(context, targets, mask)
-        return hidden + CONTEXT_WEIGHT * self._context_loss(context, targets, mask)
-
-    def _context_loss(
-        self, context: Float[Tensor, "B K D"], targets: Tensor, mask: MaskBatch
-    ) -> Tensor:
-        return F.l1_loss(self.context_head(context).float(), take(targets, mask.context_idx))
-
-    def trained(self) -> VJEPA:
-        """The model without the head."""
-        model = VJEPA(self.config).to(self.device, self.dtype)
-        kept = model.state_dict().keys()
-        model.load_state_dict({name: t for name, t in self.state_dict().items() if name in kept})
-        return model

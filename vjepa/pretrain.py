@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from jaxtyping import Float
 from torch import Tensor
 
 from vjepa import checkpoint
@@ -20,20 +19,23 @@ from vjepa.data.clips import normalize
 from vjepa.data.sources import Source, open_source, random_resized_crop
 from vjepa.errors import InputError
 from vjepa.masks import MaskBatch, draw_masks
-from vjepa.model import VJEPA, DenseVJEPA, normalize_features
+from vjepa.model import VJEPA, normalize_features
 from vjepa.training import (
     OPTIMIZERS,
     RunConfig,
     RunFolder,
     cosine,
+    effective_rank,
+    feature_spread,
     linear,
     step_generator,
     train_steps,
     warmup_cosine,
     write_recipe,
 )
+from vjepa.vjepa2 import DenseVJEPA
 
-OBJECTIVES = {"dense": DenseVJEPA, "features": VJEPA, "pixels": PixelPrediction}
+OBJECTIVES = {"dense": DenseVJEPA, "features": checkpoint.fresh, "pixels": PixelPrediction}
 """What is predicted behind the masks, and the model that does it."""
 
 
@@ -46,8 +48,10 @@ class PretrainConfig(RunConfig):
         objective: what is predicted, one of `OBJECTIVES`: features of the hidden tokens (V-JEPA
             as published), of the visible ones too (dense, after V-JEPA 2.1), or pixels, the
             baseline.
-        future: share of the steps whose long-range mask hides the rest of the clip instead, after
+        future: share of the steps whose long-range masks hide the rest of the clip instead, after
             its first 1 to t / 2 time steps (the published code's `max_keep`).
+        span: share of the steps whose long-range masks are boxes over a part of the time instead,
+            as a person draws them: what was seen, and is then hidden, has to go on.
         final_lr: learning rate of the last step; a cosine leads to it.
         weight_decay: at the first and at the last step.
         ema: momentum of the target encoder at the first and at the last step.
@@ -59,6 +63,7 @@ class PretrainConfig(RunConfig):
     preset: str = "demo"
     objective: str = "dense"
     future: float = 0.5
+    span: float = 0.0
     max_targets: int = 96
     final_lr: float = 3e-5
     weight_decay: tuple[float, float] = (0.04, 0.04)
@@ -69,8 +74,11 @@ class PretrainConfig(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         preset(self.preset)
-        if not 0 <= self.future <= 1:
-            raise InputError(f"future must be a share from 0 to 1, not {self.future}.")
+        if min(self.future, self.span) < 0 or self.future + self.span > 1:
+            raise InputError(
+                f"future and span must be shares that add up to 1 at most, not {self.future} "
+                f"and {self.span}."
+            )
         if self.objective not in OBJECTIVES:
             raise InputError(
                 f"There is no objective {self.objective!r}; choose {' or '.join(OBJECTIVES)}."
@@ -114,9 +122,10 @@ def draw_batch(
     frames = random_resized_crop(frames, config.crop_scale, generator=generator)
     clips = normalize(frames[mine].to(accelerator.device)).contiguous()
     grid = preset(config.preset).grid
-    drawn = draw_masks(grid, config.batch_size, config.max_targets, generator, future=config.future)
-    shares = [MaskBatch(m.context_idx[mine], m.target_idx[mine], m.mask_type) for m in drawn]
-    return clips, [share.to(accelerator.device) for share in shares]
+    shares = {"future": config.future, "span": config.span}
+    drawn = draw_masks(grid, config.batch_size, config.max_targets, generator, **shares)
+    own = [MaskBatch(m.context_idx[mine], m.target_idx[mine], m.mask_type) for m in drawn]
+    return clips, [masks.to(accelerator.device) for masks in own]
 
 
 def train_step(
@@ -210,20 +219,3 @@ def restore(run: PretrainState, state: dict, origin: str) -> None:
     checkpoint.fill(run.model, state["model"], origin)
     run.optimizer.load_state_dict(state["optimizer"])
     run.step = state["step"]
-
-
-def feature_spread(features: Float[Tensor, "B N D"]) -> float:
-    """Standard deviation over clips at the same position, averaged: 0 is collapse to positions."""
-    return features.float().std(dim=0).mean().item()
-
-
-def effective_rank(features: Float[Tensor, "B N D"]) -> float:
-    """exp of the entropy of the singular values, positions' means removed.
-
-    Source: Roy and Vetterli 2007, "The effective rank": how many
-    directions are used; 1 is full collapse, D the most.
-    """
-    centred = (features.float() - features.float().mean(dim=0)).flatten(0, 1)  # (B N, D)
-    singular = torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).sqrt()
-    shares = singular / singular.sum().clamp_min(1e-12)
-    return torch.exp(-(shares * shares.clamp_min(1e-12).log()).sum()).item()

@@ -16,8 +16,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
+from jaxtyping import Float
 from timm.optim import Muon, param_groups_weight_decay
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from vjepa.errors import InputError
@@ -250,3 +251,20 @@ def warmup_cosine(
     if step < warmup:
         return linear(step, warmup, start, peak)
     return cosine(step - warmup, steps - warmup, peak, end)
+
+
+def feature_spread(features: Float[Tensor, "B N D"]) -> float:
+    """Standard deviation over clips at the same position, averaged: 0 is collapse to positions."""
+    return features.float().std(dim=0).mean().item()
+
+
+def effective_rank(features: Float[Tensor, "B N D"]) -> float:
+    """exp of the entropy of the singular values, positions' means removed.
+
+    Source: Roy and Vetterli 2007, "The effective rank": how many
+    directions are used; 1 is full collapse, D the most.
+    """
+    centred = (features.float() - features.float().mean(dim=0)).flatten(0, 1)  # (B N, D)
+    singular = torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).sqrt()
+    shares = singular / singular.sum().clamp_min(1e-12)
+    return torch.exp(-(shares * shares.clamp_min(1e-12).log()).sum()).item()

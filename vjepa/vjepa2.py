@@ -1,4 +1,11 @@
-"""V-JEPA 2 (Assran et al. 2025): the same idea, published with rotary positions and one encoder."""
+"""V-JEPA 2 and 2.1 (Assran et al. 2025), and all that they change of V-JEPA.
+
+Both turn queries and keys by where a token lies, and are published with one encoder, which is
+context encoder and target encoder. 2.1 stretches positions to a fixed side, has a tokenizer for
+still images, takes features out at four depths, and learned from visible tokens too. Two of these
+are of use for small models that are trained from scratch: the positions (`RotaryVJEPA`) and the
+loss on visible tokens (`DenseVJEPA`).
+"""
 
 from __future__ import annotations
 
@@ -104,6 +111,66 @@ def rotate(
     cos, sin = rotation.unsqueeze(2)  # each (B, 1, K, hd)
     even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
     return x * cos + torch.stack([-odd, even], dim=-1).flatten(-2) * sin
+
+
+def parts(config: ModelConfig, output_dim: int | None = None) -> tuple[Encoder, Predictor]:
+    """Encoder and predictor of a model that is trained from scratch.
+
+    Args:
+        config: shape of the model; its family says which positions they have: "vjepa" or
+            "vjepa-rotary".
+        output_dim: width of a prediction, as in `Predictor`.
+    """
+    if config.family == "vjepa":
+        return Encoder(config), Predictor(config, output_dim)
+    head, predictor_head = head_dims(config)
+    return (
+        Encoder(config, RotaryPositions(config, head)),
+        Predictor(config, output_dim, RotaryPositions(config, predictor_head)),
+    )
+
+
+class RotaryVJEPA(VJEPA):
+    """V-JEPA with rotary positions: "the same place a moment ago" is what one head can ask for."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, *parts(config))
+
+
+CONTEXT_WEIGHT = 0.5
+"""Of the loss on visible tokens, beside 1 for the hidden ones."""
+
+
+class DenseVJEPA(VJEPA):
+    """V-JEPA whose context features must also tell the targets of their own tokens.
+
+    V-JEPA asks only for what is hidden. A small encoder then finds that positions are all it
+    needs, and forgets what it sees: it collapses. V-JEPA 2.1 adds a loss on the visible tokens
+    (its "dense predictive loss"); here a linear head on the context encoder reads it, and is
+    thrown away after training.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, *parts(config))
+        dim = config.embed_dim
+        self.context_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, config.output_dim))
+
+    def _mask_loss(self, clips: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
+        context = self.encode_context(clips, mask.context_idx)
+        hidden = self._prediction_loss(context, targets, mask)
+        return hidden + CONTEXT_WEIGHT * self._context_loss(context, targets, mask)
+
+    def _context_loss(
+        self, context: Float[Tensor, "B K D"], targets: Tensor, mask: MaskBatch
+    ) -> Tensor:
+        return F.l1_loss(self.context_head(context).float(), take(targets, mask.context_idx))
+
+    def trained(self) -> VJEPA:
+        """The model without the head."""
+        model = VJEPA(self.config, *parts(self.config)).to(self.device, self.dtype)
+        kept = model.state_dict().keys()
+        model.load_state_dict({name: t for name, t in self.state_dict().items() if name in kept})
+        return model
 
 
 class VJEPA2(VJEPA):
