@@ -10,6 +10,7 @@ from tiny import TINY
 
 import vjepa
 from vjepa import config as configs
+from vjepa import training
 from vjepa.data.sources import StoredClips, open_source, random_resized_crop, store
 from vjepa.errors import InputError
 from vjepa.masks import draw_masks
@@ -179,3 +180,10 @@ def test_crops_are_the_same_in_time_and_keep_the_size():
 def test_an_unknown_preset_is_told_the_known_ones(tmp_path):
     with pytest.raises(InputError, match="vitl16"):
         PretrainConfig(out=tmp_path, preset="vit_giant")
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [(torch.bfloat16, "bf16"), (torch.float32, "no")])
+def test_bf16_is_used_where_the_machine_computes_in_it(monkeypatch, tmp_path, dtype, expected):
+    monkeypatch.setattr(training, "default_dtype", lambda device: dtype)
+    assert PretrainConfig(out=tmp_path).mixed_precision == expected
+    assert PretrainConfig(out=tmp_path, precision="no").mixed_precision == "no"

@@ -13,7 +13,16 @@ from safetensors.torch import save_file
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.formats import hugging_face, official, published
-from vjepa.formats.files import StoredModel, adopt, exists, fill, read_json, read_safetensors
+from vjepa.formats.files import (
+    StoredModel,
+    adopt,
+    default_device,
+    default_dtype,
+    exists,
+    fill,
+    read_json,
+    read_safetensors,
+)
 from vjepa.model import VJEPA
 from vjepa.tokens import SinCosPositions
 from vjepa.vjepa2 import VJEPA2, VJEPA21, RotaryPositions, RotaryVJEPA
@@ -135,20 +144,6 @@ def _resized(config: ModelConfig, num_frames: int | None, image_size: int | None
         num_frames=num_frames or config.num_frames,
         image_size=image_size or config.image_size,
     )
-
-
-def default_device() -> torch.device:
-    """The GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def default_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the machine computes in it, else float32."""
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-    return torch.bfloat16 if fast else torch.float32
 
 
 def save(model: torch.nn.Module, folder: Path, dtype: torch.dtype = torch.float16) -> None:

@@ -189,7 +189,7 @@ def pretrain(config: PretrainConfig) -> Path:
     Raises:
         InputError: the data or the run to resume is not there.
     """
-    accelerator = Accelerator(mixed_precision=config.precision)
+    accelerator = Accelerator(mixed_precision=config.mixed_precision)
     shape = preset(config.preset)
     source = open_source(config.data, shape, levels=config.levels, device=accelerator.device)
     run = start(config)

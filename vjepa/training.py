@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -22,6 +22,7 @@ from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from vjepa.errors import InputError
+from vjepa.formats.files import default_device, default_dtype
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class RunConfig:
         warmup: steps that lead to it.
         max_targets: hidden tokens per clip and mask; fewer make a step cheaper.
         seed: of weights, data, masks and noise.
-        precision: "bf16" or "no" (float32).
+        precision: "auto" (bf16 where the machine computes in it), "bf16" or "no" (float32).
         save_every: steps between checkpoints.
         log_every: steps between lines of metrics.
         resume: go on from last.pt in `out`.
@@ -56,7 +57,7 @@ class RunConfig:
     warmup: int = 300
     max_targets: int = 128
     seed: int = 0
-    precision: str = "bf16"
+    precision: str = "auto"
     save_every: int = 200
     log_every: int = 20
     resume: bool = False
@@ -69,8 +70,15 @@ class RunConfig:
             raise InputError(
                 f"There is no optimizer {self.optimizer!r}; choose {' or '.join(OPTIMIZERS)}."
             )
-        if self.precision not in ("bf16", "no"):
-            raise InputError(f"precision must be bf16 or no, not {self.precision!r}.")
+        if self.precision not in ("auto", "bf16", "no"):
+            raise InputError(f"precision must be auto, bf16 or no, not {self.precision!r}.")
+
+    @property
+    def mixed_precision(self) -> str:
+        """As Accelerate takes it; bf16 that is emulated would take a hundred times as long."""
+        if self.precision != "auto":
+            return self.precision
+        return "bf16" if default_dtype(default_device()) == torch.bfloat16 else "no"
 
 
 @runtime_checkable
@@ -124,11 +132,12 @@ def train_steps(
             folder.save(run.state())
 
 
-def write_recipe(folder: Path, config: Any) -> None:
+def write_recipe(folder: Path, config: RunConfig) -> None:
     """Writes training.json beside a finished model: how it was made, and on what."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     recipe = {
         "config": json.loads(json.dumps(asdict(config), default=str)),
+        "precision": config.mixed_precision,
         "hardware": gpu or f"{os.cpu_count()} CPU cores ({platform.machine()})",
         "torch": torch.__version__,
     }

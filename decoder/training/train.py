@@ -126,7 +126,7 @@ def train(config: TrainConfig) -> Path:
         InputError: the model, the data or the run to resume is not there, or the disk is full.
     """
     patient = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # while others fill the cache
-    accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[patient])
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[patient])
     _check_processes(config, accelerator)
     size = {"num_frames": config.num_frames, "image_size": config.image_size}
     model = vjepa.load(config.model, device=accelerator.device, **size)

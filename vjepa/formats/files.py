@@ -1,4 +1,4 @@
-"""Tensors in files and in modules: read without running code, matched name by name.
+"""Tensors in files and in modules: read without running code, matched name by name; where they go.
 
 Large files are memory-mapped: what nobody asks for (an optimizer's state) never enters memory.
 """
@@ -178,3 +178,17 @@ def _give_back_pages(tensor: Tensor) -> None:
     if hasattr(mmap, "MADV_DONTNEED") and tensor.is_contiguous() and last > first:
         libc = ctypes.CDLL(None)
         libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), mmap.MADV_DONTNEED)
+
+
+def default_device() -> torch.device:
+    """The GPU when there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the machine computes in it, else float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return torch.bfloat16 if fast else torch.float32
