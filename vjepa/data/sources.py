@@ -25,6 +25,7 @@ from vjepa.data.clips import DEFAULT_FPS, find_videos, read_frames, training_cli
 from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
 from vjepa.data.world import World
 from vjepa.errors import InputError
+from vjepa.world.physics import PhysicsWorld
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,20 @@ class WorldSource:
             if n
         ]
         return torch.cat(batches)
+
+
+class PhysicsSource:
+    """Clips drawn by the physics world, a few a second: store them for a long run."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.world = PhysicsWorld(config.image_size, config.num_frames)
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        seeds = torch.randint(2**62, (count,), generator=generator).tolist()
+        return torch.from_numpy(np.stack([self.world.frames(seed) for seed in seeds]))
 
 
 class StoredClips:
@@ -145,9 +160,9 @@ def open_source(
 ) -> Source:
     """The source that `data` names, or several, mixed: "8*world+pans+bundled".
 
-    A source is "world", "pans" (photos under a moving camera), "bundled" (the real clips that ship
-    with the project and may be trained on), a `.npy` file, a folder of videos, or a list of them:
-    any of `vjepa.data.datasets`; its labels are not looked at.
+    A source is "world", "physics", "pans" (photos under a moving camera), "bundled" (the real clips
+    that ship with the project and may be trained on), a `.npy` file, a folder of videos, or a list
+    of them: any of `vjepa.data.datasets`; its labels are not looked at.
 
     Raises:
         InputError: nothing is there, it holds no clips for this model, or it is no mixture.
@@ -171,13 +186,15 @@ def _open_named(
 ) -> Source:
     if name == "world":
         return WorldSource(config, levels, device)
+    if name == "physics":
+        return PhysicsSource(config)
     if name == "pans":
         return mixture.Pans(config, device)
     if name == "bundled":
         return Videos(training_clips(), config)
     raise InputError(
-        f"There is no data {name!r}: give world, pans, bundled, a .npy file, a folder of videos, "
-        "a list, or several with + between them."
+        f"There is no data {name!r}: give world, physics, pans, bundled, a .npy file, a folder "
+        "of videos, a list, or several with + between them."
     )
 
 

@@ -1,0 +1,1 @@
+"""Worlds that clips are drawn from, with labels that their makers know."""
