@@ -58,9 +58,10 @@ def store(
     shape = config.preset(preset)
     if data == "physics":
         world = PhysicsWorld(shape.image_size, shape.num_frames)
-        return store_frames(world, out, clips, seed=seed, processes=processes)
-    source = sources.open_source(data, shape, levels=levels, device=torch.device("cpu"))
-    sources.store(source, out, clips, seed=seed)
+        store_frames(world, out, clips, seed=seed, processes=processes)
+    else:
+        source = sources.open_source(data, shape, levels=levels, device=torch.device("cpu"))
+        sources.store(source, out, clips, seed=seed)
 
 
 def probe(

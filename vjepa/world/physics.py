@@ -127,11 +127,9 @@ class PhysicsWorld:
         """One clip without its labels, which take a third of the time."""
         return self.render(*self.play(seed))
 
-    def render(
-        self, scene: Scene, model, course: Course, missing: int | None = None
-    ) -> UInt8[np.ndarray, "t h w 3"]:
-        """Draws a scene's course, with one thing left out if asked for."""
-        painter = Painter(scene, model, course, self.image_size, missing)
+    def render(self, scene: Scene, model, course: Course) -> UInt8[np.ndarray, "t h w 3"]:
+        """Draws a scene's course."""
+        painter = Painter(scene, model, course, self.image_size)
         try:
             return painter.pictures()
         finally:

@@ -20,12 +20,14 @@ WIDEST = 1024
 def load_mujoco() -> ModuleType:
     """MuJoCo, told how to draw: as MUJOCO_GL says, else by the first library that is there.
 
-    Mesa's software renderer gets one thread: several processes use the cores better.
+    Mesa's software renderer gets one thread, as several processes use the cores better, and no
+    cache on disk, which they would share: processes that read it side by side have crashed.
 
     Raises:
         InputError: MuJoCo or OpenGL is missing.
     """
     os.environ.setdefault("LP_NUM_THREADS", "1")
+    os.environ.setdefault("MESA_SHADER_CACHE_DISABLE", "true")
     if not os.environ.get("MUJOCO_GL"):
         found = [name for name, library in BACKENDS.items() if ctypes.util.find_library(library)]
         if not found:

@@ -18,7 +18,7 @@ STEPS = 64
 """Physics steps between frames: 1.95 ms each."""
 STIFFNESS = 90.0
 """Radians a second: how fast a contact answers, hence how little things sink into each other."""
-SHADOW = 1024
+SHADOW = 768
 """Side of the shadow map."""
 SUN = 24.0
 """Units from the middle of the room to the light."""

@@ -26,24 +26,15 @@ class Painter:
         model: of the scene.
         course: of the scene.
         side: of the frames, pixels.
-        missing: index of a thing that is not to be drawn, nor its shadow.
 
     Raises:
         InputError: OpenGL is missing.
     """
 
-    def __init__(
-        self, scene: Scene, model, course: Course, side: int, missing: int | None = None
-    ) -> None:
+    def __init__(self, scene: Scene, model, course: Course, side: int) -> None:
         mujoco = load_mujoco()
         open_context()
         self.scene, self.model, self.course, self.side = scene, model, course, side
-        if missing is not None:
-            model.geom_rgba[model.geom_bodyid == missing + 1, 3] = 0
-            for geom in np.flatnonzero(model.geom_bodyid == missing + 1):
-                material = model.geom_matid[geom]
-                if material >= 0:
-                    model.mat_rgba[material, 3] = 0
         self.data = mujoco.MjData(model)
         self.stage = mujoco.MjvScene(model, maxgeom=200)
         self.stage.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
@@ -131,7 +122,7 @@ def shrink(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h/2 w/2 3"
     return ((total + SAMPLES**2 // 2) // SAMPLES**2).astype(np.uint8)
 
 
-def aim(camera: Camera, frame: int, frames: int) -> tuple[Float[np.ndarray, "3"], float]:
+def aim(camera: Camera, frame: int, frames: int) -> tuple[Float[np.ndarray, " 3"], float]:
     """The camera's target and azimuth in a frame."""
     share = frame / max(frames - 1, 1)
     first, last = map(np.array, camera.target)
@@ -159,7 +150,7 @@ def project(
 
 
 def amodal_boxes(scene: Scene, course: Course) -> Float[np.ndarray, "t k 4"]:
-    """Boxes around whole things, also behind others and beyond the frame; frame sides, x0 y0 x1 y1."""
+    """Boxes around whole things, also behind others and beyond the frame, in frame sides."""
     frames = len(course.places)
     boxes = np.empty((frames, len(scene.things), 4))
     for index, thing in enumerate(scene.things):

@@ -62,7 +62,7 @@ class Dice:
         """True in this share of draws."""
         return bool(self.random.random() < share)
 
-    def phase(self) -> Float[np.ndarray, "8"]:
+    def phase(self) -> Float[np.ndarray, " 8"]:
         """Eight numbers 0..1."""
         return self.random.random(8)
 
@@ -74,7 +74,7 @@ class Material:
     pattern: str
     tones: Float[np.ndarray, "2 3"]
     scale: float
-    phase: Float[np.ndarray, "8"]
+    phase: Float[np.ndarray, " 8"]
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Room:
     side: float | None
     sun: Vector
     brightness: float
-    block: Float[np.ndarray, "3"]
+    block: Float[np.ndarray, " 3"]
 
 
 @dataclass(frozen=True)
@@ -229,17 +229,17 @@ def draw_room(dice: Dice) -> Room:
     )
 
 
-def _pale(dice: Dice, hue: float, saturation: tuple, value: tuple) -> Float[np.ndarray, "3"]:
+def _pale(dice: Dice, hue: float, saturation: tuple, value: tuple) -> Float[np.ndarray, " 3"]:
     return np.array(colorsys.hsv_to_rgb(hue, dice.uniform(*saturation), dice.uniform(*value)))
 
 
-def _room_material(dice: Dice, tone: Float[np.ndarray, "3"]) -> Material:
+def _room_material(dice: Dice, tone: Float[np.ndarray, " 3"]) -> Material:
     second = np.clip(tone * dice.uniform(0.80, 0.90), 0, 1)
     pattern = dice.pick(ROOM_PATTERNS[dice.split])
     return Material(pattern, np.stack([tone, second]), dice.pick((2, 4)), dice.phase())
 
 
-def draw_camera(dice: Dice, low: Float[np.ndarray, "3"], high: Float[np.ndarray, "3"]) -> Camera:
+def draw_camera(dice: Dice, low: Float[np.ndarray, " 3"], high: Float[np.ndarray, " 3"]) -> Camera:
     """A camera that stands (60 % of clips), pans or orbits, and keeps the action in the frame.
 
     Args:

@@ -7,8 +7,10 @@ store is the beginning of a larger one.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +23,8 @@ from tqdm import tqdm
 
 from vjepa.errors import InputError
 from vjepa.world.physics import PhysicsBatch, PhysicsWorld, collate
+
+log = logging.getLogger(__name__)
 
 CHUNK = 16
 """Clips that a process draws at a time."""
@@ -56,13 +60,27 @@ def _draw_labelled(world: PhysicsWorld, seed: int, numbers: range) -> PhysicsBat
 
 
 def _in_processes(draw, first: int, last: int, processes: int) -> Iterator:
+    """What `draw` makes of one chunk after the other.
+
+    Drivers of OpenGL have been seen to crash: the processes are then started anew, from the first
+    chunk that is missing, unless they got nowhere.
+    """
     chunks = [range(i, min(i + CHUNK, last)) for i in range(first, last, CHUNK)]
-    # Forked processes would share what OpenGL and torch have opened.
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    try:
-        yield from pool.map(draw, chunks)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    done = 0
+    while done < len(chunks):
+        before = done
+        # Forked processes would share what OpenGL and torch have opened.
+        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+        try:
+            for drawn in pool.map(draw, chunks[done:]):
+                yield drawn
+                done += 1
+        except BrokenProcessPool:
+            if done == before:
+                raise
+            log.warning("A process that drew clips crashed after clip %d.", chunks[done].start)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def store_frames(world: PhysicsWorld, path: Path, count: int, *, seed: int, processes: int) -> None:

@@ -24,7 +24,7 @@ ROOM_PATTERNS = {
     "test": ("plain", "bricks", "waves"),
 }
 
-Pattern = Callable[[Float[np.ndarray, "*p 3"], float, Float[np.ndarray, "8"]], np.ndarray]
+Pattern = Callable[[Float[np.ndarray, "*p 3"], float, Float[np.ndarray, " 8"]], np.ndarray]
 
 
 def _soft(values: np.ndarray, slope: float = 6.0) -> np.ndarray:
@@ -85,7 +85,7 @@ def thing_texture(
     pattern: str,
     tones: Float[np.ndarray, "2 3"],
     scale: float,
-    phase: Float[np.ndarray, "8"],
+    phase: Float[np.ndarray, " 8"],
 ) -> UInt8[np.ndarray, "rows cube 3"]:
     """The six faces of a cube map, one below the other, in the order +x -x +y -y +z -z.
 
@@ -159,7 +159,7 @@ def room_texture(
     pattern: str,
     tones: Float[np.ndarray, "2 3"],
     count: int,
-    phase: Float[np.ndarray, "8"],
+    phase: Float[np.ndarray, " 8"],
 ) -> UInt8[np.ndarray, "tile tile 3"]:
     """A square that repeats without a seam.
 

@@ -122,7 +122,7 @@ def surface(shape: str) -> Float[np.ndarray, "p 3"]:
     return np.concatenate(ball) * extents
 
 
-def _stretched_ball(ball: Float[np.ndarray, "p 3"], extents: Float[np.ndarray, "3"]):
+def _stretched_ball(ball: Float[np.ndarray, "p 3"], extents: Float[np.ndarray, " 3"]):
     points = ball * extents[0]
     points[:, 2] += np.sign(points[:, 2]) * (extents[2] - extents[0])
     return points
