@@ -135,11 +135,14 @@ class PhysicsWorld:
         finally:
             painter.close()
 
+    def event(self, seed: int | Sequence[int]) -> int:
+        """What a seed's clip shows, drawn before all else: what often fails is not the rarer."""
+        return int(np.random.default_rng(seed).integers(len(EVENTS)))
+
     def play(self, seed: int | Sequence[int]) -> tuple[Scene, object, Course]:
         """A scene that shows its event, its MuJoCo model, and its course."""
         seeds = (seed,) if isinstance(seed, int) else tuple(seed)
-        # The event is drawn once, so that those which often fail are not the rarer for it.
-        event = int(np.random.default_rng(seeds).integers(len(EVENTS)))
+        event = self.event(seeds)
         for attempt in range(1, ATTEMPTS):
             dice = Dice((*seeds, attempt), self.split)
             scene = draw_scene(dice, event)

@@ -128,7 +128,7 @@ def _stretched_ball(ball: Float[np.ndarray, "p 3"], extents: Float[np.ndarray, "
     return points
 
 
-def rotation(quaternion: Float[np.ndarray, "*n 4"]) -> Float[np.ndarray, "*n 3 3"]:
+def rotation(quaternion: Float[np.ndarray, "*n 4"] | Quaternion) -> Float[np.ndarray, "*n 3 3"]:
     """Matrices of unit quaternions."""
     w, x, y, z = np.moveaxis(np.asarray(quaternion, float), -1, 0)
     rows = (
