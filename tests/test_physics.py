@@ -128,8 +128,8 @@ def test_behind_the_screen_the_thing_has_no_pixels_but_a_whole_box(clips):
 
 def test_the_nearer_of_two_things_is_in_front():
     scene, _, course = WORLD.play(seed_of("rest"))
-    depth = project(course.places[0], scene.camera, 0, FRAMES)[:, 2]
-    farther = project(course.places[0] + [0, 1, 0], scene.camera, 0, FRAMES)[:, 2]
+    depth = project(course.places[0], scene.camera, 0)[:, 2]
+    farther = project(course.places[0] + [0, 1, 0], scene.camera, 0)[:, 2]
     assert (farther > depth + 0.8).all()
 
 
@@ -164,6 +164,13 @@ def test_meshes_are_closed_and_point_outward():
         normals = np.cross(b - a, c - a)
         assert np.allclose(normals.sum(0), 0, atol=1e-9), name  # closed
         assert (a * normals).sum() > 0, name  # its volume is positive
+
+
+def test_a_shorter_clip_is_the_beginning_of_a_longer_one(clips):
+    seed = seed_of("move_left")
+    assert np.array_equal(PhysicsWorld(SIDE, 4).frames(seed), clips["move_left"]["frames"][:4])
+    longer = PhysicsWorld(SIDE, 18).frames(seed)
+    assert np.array_equal(longer[:FRAMES], clips["move_left"]["frames"])
 
 
 def test_all_arrays_of_a_batch_have_the_same_clips(clips):

@@ -9,7 +9,7 @@ from vjepa.world.physics_violations import CASES, KINDS, draw_pairs
 
 pytest.importorskip("mujoco", reason="drawn by MuJoCo: pip install -e .[physics]")
 
-SIDE, FRAMES, SCENES = 56, 16, 2
+SIDE, FRAMES, SCENES = 56, 16, 1
 SPLICED = [case for case in CASES if case[0] != "hang"]
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vjepa.errors import InputError
 from vjepa.world.physics_events import EVENTS, Setup, put, stand
-from vjepa.world.physics_model import Course, compile_scene, simulate
+from vjepa.world.physics_model import EVENT_FRAMES, Course, compile_scene, simulate
 from vjepa.world.physics_render import LARGEST, Painter, amodal_boxes, project
 from vjepa.world.physics_scene import (
     MOST_THINGS,
@@ -147,10 +147,11 @@ class PhysicsWorld:
             dice = Dice((*seeds, attempt), self.split)
             scene = draw_scene(dice, event)
             model = compile_scene(scene)
-            course = simulate(scene, model, self.num_frames)
-            scene = replace(scene, camera=frame_action(dice, scene, course))
-            if accepted(scene, course):
-                return scene, model, course
+            course = simulate(scene, model, max(self.num_frames, EVENT_FRAMES))
+            event_only = course.first(EVENT_FRAMES)
+            scene = replace(scene, camera=frame_action(dice, scene, event_only))
+            if accepted(scene, event_only):
+                return scene, model, course.first(self.num_frames)
         raise RuntimeError(f"No scene of {EVENT_NAMES[event]!r} succeeded from seed {seed}.")
 
 
@@ -210,10 +211,8 @@ def accepted(scene: Scene, course: Course) -> bool:
 
 def in_view(scene: Scene, course: Course) -> bool:
     """Whether the thing in focus is seen for most of the clip, and large enough in all of it."""
-    frames = len(course.places)
-    seen = np.stack(
-        [project(course.places[t, 0], scene.camera, t, frames)[:2] for t in range(frames)]
-    )
+    ways = enumerate(course.places[:, 0])
+    seen = np.stack([project(place, scene.camera, frame)[:2] for frame, place in ways])
     inside = ((seen > MARGIN) & (seen < 1 - MARGIN)).all(-1)
     return bool(inside.mean() >= IN_VIEW)
 
@@ -228,14 +227,14 @@ def labels(
     scene: Scene, course: Course, segmentation: UInt8[np.ndarray, "t h w"]
 ) -> dict[str, np.ndarray]:
     """What the simulator knows of a clip."""
-    frames, side = segmentation.shape[:2]
+    side = segmentation.shape[1]
     pad = MOST_THINGS - len(scene.things)
     shapes = [thing.shape for thing in scene.things] + [-1] * pad
     colours = [thing.colour for thing in scene.things] + [-1] * pad
     boxes = [visible_boxes(segmentation == i + 1) for i in range(MOST_THINGS)]
     amodal = amodal_boxes(scene, course) * side
-    places = course.places
-    depth = np.stack([project(places[t], scene.camera, t, frames)[:, 2] for t in range(frames)])
+    frames = enumerate(course.places)
+    depth = np.stack([project(places, scene.camera, frame)[:, 2] for frame, places in frames])
     return {
         "shape": np.array(shapes[0]),
         "colour": np.array(colours[0]),

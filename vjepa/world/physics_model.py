@@ -14,6 +14,8 @@ from vjepa.world.physics_things import EXTENTS, MESHES, meshes, reach, rotation
 
 FPS = 8
 """Frames a second."""
+EVENT_FRAMES = 16
+"""Frames that an event takes: a clip of fewer shows its beginning, one of more what comes after."""
 STEPS = 64
 """Physics steps between frames: 1.95 ms each."""
 STIFFNESS = 90.0
@@ -43,6 +45,10 @@ class Course:
     states: Float[np.ndarray, "t q"]
     places: Float[np.ndarray, "t k 3"]
     turns: Float[np.ndarray, "t k 4"]
+
+    def first(self, frames: int) -> Course:
+        """The beginning."""
+        return Course(self.states[:frames], self.places[:frames], self.turns[:frames])
 
 
 def compile_scene(scene: Scene):

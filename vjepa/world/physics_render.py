@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from vjepa.world.physics_gl import WIDEST, load_mujoco, open_context
-from vjepa.world.physics_model import Course
+from vjepa.world.physics_model import EVENT_FRAMES, Course
 from vjepa.world.physics_scene import FIELD_OF_VIEW, Camera, Scene
 from vjepa.world.physics_things import rotation, surface
 
@@ -80,7 +80,7 @@ class Painter:
 
     def _camera(self, frame: int):
         mujoco = load_mujoco()
-        target, azimuth = aim(self.scene.camera, frame, len(self.course.states))
+        target, azimuth = aim(self.scene.camera, frame)
         camera = mujoco.MjvCamera()
         camera.lookat, camera.azimuth = target, azimuth
         camera.distance, camera.elevation = (
@@ -122,23 +122,23 @@ def shrink(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h/2 w/2 3"
     return ((total + SAMPLES**2 // 2) // SAMPLES**2).astype(np.uint8)
 
 
-def aim(camera: Camera, frame: int, frames: int) -> tuple[Float[np.ndarray, " 3"], float]:
+def aim(camera: Camera, frame: int) -> tuple[Float[np.ndarray, " 3"], float]:
     """The camera's target and azimuth in a frame."""
-    share = frame / max(frames - 1, 1)
+    share = frame / (EVENT_FRAMES - 1)
     first, last = map(np.array, camera.target)
     azimuth = camera.azimuth[0] + share * (camera.azimuth[1] - camera.azimuth[0])
     return first + share * (last - first), azimuth
 
 
 def project(
-    points: Float[np.ndarray, "*p 3"], camera: Camera, frame: int, frames: int
+    points: Float[np.ndarray, "*p 3"], camera: Camera, frame: int
 ) -> Float[np.ndarray, "*p 3"]:
     """Where points of the world are seen.
 
     Returns:
         x and y in frame sides from the upper left corner, and the distance along the line of sight.
     """
-    target, azimuth = aim(camera, frame, frames)
+    target, azimuth = aim(camera, frame)
     a, e = np.radians(azimuth), np.radians(-camera.elevation)
     forward = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
     right = np.array([np.sin(a), -np.cos(a), 0.0])
@@ -158,6 +158,6 @@ def amodal_boxes(scene: Scene, course: Course) -> Float[np.ndarray, "t k 4"]:
         turned = points @ rotation(course.turns[:, index]).transpose(0, 2, 1)
         turned = turned + course.places[:, index, None]
         for frame in range(frames):
-            seen = project(turned[frame], scene.camera, frame, frames)[:, :2]
+            seen = project(turned[frame], scene.camera, frame)[:, :2]
             boxes[frame, index] = *seen.min(0), *seen.max(0)
     return boxes

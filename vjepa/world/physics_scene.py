@@ -131,7 +131,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the camera looks at the first and at the last frame; evenly in between.
+    """Where the camera looks when an event begins and when it ends; evenly in between.
 
     Attributes:
         target: the points that are in the middle of the frame.

@@ -104,7 +104,7 @@ def _shows(scene: Scene, course) -> bool:
     boxes = amodal_boxes(scene, course)[[0, -1], 0]
     if (boxes < 0).any() or (boxes > 1).any():
         return False
-    cover = _screen_box(scene, len(course.places))
+    cover = _screen_box(scene)
     if cover is None:
         return True
     overlap = np.minimum(boxes[:, 2], cover[2]) - np.maximum(boxes[:, 0], cover[0])
@@ -116,7 +116,7 @@ def _is_hidden(scene: Scene, course, start: int) -> bool:
     """Whether the screen covers the whole thing on either side of the splice."""
     if not scene.things:
         return True
-    cover = _screen_box(scene, len(course.places))
+    cover = _screen_box(scene)
     boxes = amodal_boxes(scene, course)[start - 1 : start + 1, 0]
     return bool((boxes[:, :2] >= cover[:2]).all() and (boxes[:, 2:] <= cover[2:]).all())
 
@@ -127,7 +127,7 @@ def _alike(a: Clip, b: Clip, start: int) -> bool:
     return bool((np.abs(a[seam].astype(int) - b[seam]) < UNSEEN).all())
 
 
-def _screen_box(scene: Scene, frames: int) -> Float[np.ndarray, " 4"] | None:
+def _screen_box(scene: Scene) -> Float[np.ndarray, " 4"] | None:
     """The part of the frame that the screen's front certainly covers."""
     screens = [block for block in scene.blocks if block.position[1] == SCREEN]
     if not screens:
@@ -136,7 +136,7 @@ def _screen_box(scene: Scene, frames: int) -> Float[np.ndarray, " 4"] | None:
     corners = [
         (x + side * width / 2, y - depth / 2, z + up) for side in (-1, 1) for up in (0, height)
     ]
-    seen = project(np.array(corners), scene.camera, 0, frames)[:, :2].reshape(2, 2, 2)
+    seen = project(np.array(corners), scene.camera, 0)[:, :2].reshape(2, 2, 2)
     left, right = seen
     return np.array([left[:, 0].max(), max(left[1, 1], right[1, 1]), right[:, 0].min(), 2.0])
 
@@ -243,12 +243,12 @@ def _hang(dice: Dice, middle: float, hidden: bool) -> tuple[Scene, Scene]:
     thing = put(thing, 0.0, LANE, any_turn(dice), 0.15)
     speed, rise, half = dice.uniform(2.0, 2.6), dice.uniform(7.2, 8.2), 2.4 + thing.size
     thing = replace(thing, spin=tumble(dice), damping=0.4)
-    thrown = [
+    thrown = tuple(
         replace(_at(thing, -side * speed * middle), velocity=(side * speed, 0.0, rise))
         for side in (-1, 1)
-    ]
+    )
     first = _scene(dice, thrown[:1], (), _camera(dice, half, 2.4), "throw_left")
-    return first, replace(first, things=tuple(thrown[1:]), event=EVENT_NAMES.index("throw_right"))
+    return first, replace(first, things=thrown[1:], event=EVENT_NAMES.index("throw_right"))
 
 
 def _exchange(a: Clip, b: Clip, start: int) -> tuple[Clip, Clip]:
