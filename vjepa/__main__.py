@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -25,6 +26,8 @@ from vjepa.formats import published
 from vjepa.formats.download import download as fetch_published
 from vjepa.pretrain import PretrainConfig
 from vjepa.pretrain import pretrain as run_pretraining
+from vjepa.world.physics import PhysicsWorld
+from vjepa.world.physics_store import store_frames
 
 
 def pretrain(config: Annotated[PretrainConfig, tyro.conf.arg(name="")]) -> None:
@@ -39,21 +42,27 @@ def store(
     preset: str = "demo",
     levels: tuple[int, ...] = (0, 1, 2, 3, 4),
     seed: int = 0,
+    processes: int = os.cpu_count() or 1,
 ) -> None:
     """Draw training clips once and store them in one file, to be read by --data.
 
     Args:
         out: the .npy file to write.
         clips: how many.
-        data: "world", "pans", "bundled", a folder of videos, a list of them, or several, as in
-            "8*world+pans+bundled".
+        data: "world", "physics", "pans", "bundled", a folder of videos, a list of them, or several,
+            as in "8*world+pans+bundled".
         preset: the model shape whose frames they are.
         levels: difficulties of the world, mixed equally.
         seed: of the draws.
+        processes: that draw physics clips side by side; broken off, they go on where they were.
     """
     shape = config.preset(preset)
-    source = sources.open_source(data, shape, levels=levels, device=torch.device("cpu"))
-    sources.store(source, out, clips, seed=seed)
+    if data == "physics":
+        world = PhysicsWorld(shape.image_size, shape.num_frames)
+        store_frames(world, out, clips, seed=seed, processes=processes)
+    else:
+        source = sources.open_source(data, shape, levels=levels, device=torch.device("cpu"))
+        sources.store(source, out, clips, seed=seed)
 
 
 def probe(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,10 +27,6 @@ from vjepa.data.clips import DEFAULT_FPS, find_videos, read_frames, training_cli
 from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
 from vjepa.errors import InputError
 from vjepa.world.world import World
-
-if TYPE_CHECKING:
-    pass  # TODO
-
 
 ASPECT_RATIO = (0.75, 1.35)
 
@@ -278,6 +274,11 @@ def _open_named(
 ) -> Source:
     if name == "world":
         return WorldSource(config, levels, device)
+    if name == "physics":
+        raise InputError(
+            "Physics clips are drawn too slowly to train on: store them once with "
+            "python -m vjepa store --data physics --out CLIPS.npy, and give that file."
+        )
     if name == "pans":
         return Pans(config, device)
     if name == "bundled":
