@@ -13,8 +13,6 @@ from vjepa.world.physics_render import project
 from vjepa.world.physics_scene import TEST_SLICES, PhysicsDice, draw_look
 from vjepa.world.physics_things import COLOURS, EXTENTS, held_out, meshes, reach
 
-pytest.importorskip("mujoco", reason="drawn by MuJoCo: pip install -e .[physics]")
-
 SIDE, FRAMES = 56, 16
 WORLD = PhysicsWorld(SIDE, FRAMES)
 

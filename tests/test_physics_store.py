@@ -15,8 +15,6 @@ from vjepa.world.physics_store import (
     store_labelled,
 )
 
-pytest.importorskip("mujoco", reason="drawn by MuJoCo: pip install -e .[physics]")
-
 WORLD = PhysicsWorld(32, 4)
 
 

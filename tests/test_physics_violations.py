@@ -7,8 +7,6 @@ from vjepa.errors import InputError
 from vjepa.world.physics import PhysicsWorld
 from vjepa.world.physics_violations import CASES, KINDS, draw_pairs
 
-pytest.importorskip("mujoco", reason="drawn by MuJoCo: pip install -e .[physics]")
-
 SIDE, FRAMES, SCENES = 56, 16, 1
 SPLICED = [case for case in CASES if case[0] != "hang"]
 
