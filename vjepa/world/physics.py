@@ -124,7 +124,7 @@ class PhysicsWorld:
         )
 
     def frames(self, seed: int | Sequence[int]) -> UInt8[np.ndarray, "t h w 3"]:
-        """One clip without its labels, which take a third of the time."""
+        """One clip without its labels."""
         return self.render(*self.play(seed))
 
     def render(self, scene: PhysicsScene, model, course: Course) -> UInt8[np.ndarray, "t h w 3"]:
