@@ -32,6 +32,7 @@ def evaluate(
     clips: str = "world",
     n: int = 200,
     levels: tuple[int, ...] = (0, 1, 2, 3, 4),
+    masks: str = "",
     steps: int = 4,
     seed: int = 0,
     out: Path | None = None,
@@ -42,9 +43,13 @@ def evaluate(
     Args:
         model: "demo", a folder with model/ and decoder/, or a model that a decoder was trained on.
         decoder: the folder of its decoder, where none is found beside it or it is to be another.
-        clips: "world" (held-out objects and panoramas), "real", or a folder of videos.
+        clips: "world" (held-out objects and panoramas), "physics" (scenes of the test split),
+            "real", or a folder of videos.
         n: number of clips.
         levels: difficulties of the world, mixed equally.
+        masks: kinds that every clip is scored behind too, with commas between: short, long, future,
+            thing (a box around a thing's way, from a moment on), still (the same on one frame
+            repeated).
         steps: of the diffusion.
         seed: of clips, masks and noise.
         out: a file to write the table to, as JSON; its charts go beside it, as SVG.
@@ -52,7 +57,8 @@ def evaluate(
     """
     explorer = Explorer.load(model, decoder=decoder)
     explorer.require_decoder()
-    table = score_decoder(explorer, clips, n, levels=levels, seed=seed, steps=steps)
+    kinds = tuple(filter(None, masks.split(",")))
+    table = score_decoder(explorer, clips, n, levels=levels, seed=seed, steps=steps, kinds=kinds)
     if out:
         report.write(table, out)
     print(json.dumps(table) if json_line else report.as_text(table))

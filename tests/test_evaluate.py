@@ -30,7 +30,7 @@ from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.tokens import pixel_mask, split
 
-FILLS = {"mean_colour": 10.0, "temporal_copy": 12.0, "inpainting": 11.0}
+FILLS = {"mean_colour": 10.0, "temporal_copy": 12.0, "interpolation": 9.0, "inpainting": 11.0}
 
 
 def generator(seed=0):

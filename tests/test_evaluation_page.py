@@ -18,7 +18,7 @@ from decoder.network import TokenDecoder
 from decoder.pipeline import make_pipeline
 from decoder.scoring.cases import RANKINGS, write_cases
 from decoder.scoring.held_out import MASK_NAMES, HeldOutWorld
-from decoder.scoring.metrics import CONDITIONS
+from decoder.scoring.metrics import SCORED
 from decoder.scoring.score import score_clips
 from vjepa.model import VJEPA
 
@@ -120,7 +120,7 @@ def test_charts_keep_the_numbers_and_their_intervals(table):
 
 
 def test_every_condition_mask_and_ranking_is_explained():
-    assert {*CONDITIONS, "trivial"} == set(charts.CONDITIONS)
+    assert {*SCORED, "trivial"} == set(charts.CONDITIONS)
     assert set(RANKINGS) == set(evaluation.RANKINGS)
     assert all(f"*{name}*" in evaluation.MASK_HELP for name in MASK_NAMES)
 

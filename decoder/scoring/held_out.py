@@ -22,10 +22,11 @@ from vjepa.data.clips import UNTRAINED, bundled_clips, find_videos, normalize, r
 from vjepa.data.sources import CLIP_SECONDS, duration
 from vjepa.errors import InputError
 from vjepa.tokens import split, take
+from vjepa.world.physics import COLOUR_NAMES, EVENT_NAMES, SHAPE_NAMES, PhysicsWorld, collate
 from vjepa.world.scene import take_rows
 from vjepa.world.world import CATEGORIES, MOTIONS, World
 
-STILL = MOTIONS.index("still")
+STILL, REST = MOTIONS.index("still"), EVENT_NAMES.index("rest")
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,17 @@ class ClipBatch:
     Attributes:
         frames: RGB 0..255.
         actor: where a moving object shows, and nowhere if it stands still; None if nobody knows.
+        thing: where the thing in focus shows, be it moving or not; None if nobody knows.
     """
 
     frames: UInt8[Tensor, "B T H W 3"]
     actor: Bool[Tensor, "B T H W"] | None = None
+    thing: Bool[Tensor, "B T H W"] | None = None
 
     def at(self, rows: list[int]) -> ClipBatch:
         """Some of them."""
-        return ClipBatch(self.frames[rows], None if self.actor is None else self.actor[rows])
+        parts = (self.frames, self.actor, self.thing)
+        return ClipBatch(*(None if part is None else part[rows] for part in parts))
 
 
 class HeldOutWorld:
@@ -78,6 +82,7 @@ class HeldOutWorld:
             torch.cat(
                 [batch.actor & (batch.motion != STILL)[:, None, None, None] for batch in drawn]
             ),
+            torch.cat([batch.actor for batch in drawn]),
         )
 
     def title(self, index: int) -> str:
@@ -130,7 +135,41 @@ class HeldOutVideos:
         return f"{path.stem.replace('_', ' ')}, from {start:.1f} s"
 
 
-Clips = HeldOutWorld | HeldOutVideos
+class HeldOutPhysics:
+    """Clips of the physics world's test split, from seeds that training never draws.
+
+    Args:
+        n: number of clips.
+        config: gives the clips' size.
+        generator: of the seed that they all come from.
+    """
+
+    def __init__(self, n: int, config: ModelConfig, generator: Generator) -> None:
+        self.world = PhysicsWorld(config.image_size, config.num_frames, split="test")
+        self.seed = int(torch.randint(2**62, (), generator=generator))
+        self.count = n
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, indices: Sequence[int]) -> ClipBatch:
+        """Draws the clips at the given places in the order."""
+        batch = collate([self._clip(index) for index in indices])
+        thing = batch.segmentation == 1
+        moves = (batch.event != REST)[:, None, None, None]
+        return ClipBatch(batch.frames, thing & moves, thing)
+
+    def title(self, index: int) -> str:
+        """What happens in a clip, in a few words."""
+        clip = self._clip(index)
+        colour, shape = COLOUR_NAMES[clip["colour"]], SHAPE_NAMES[clip["shape"]]
+        return f"{colour} {shape}, {EVENT_NAMES[clip['event']]}".replace("_", " ")
+
+    def _clip(self, index: int) -> dict[str, np.ndarray]:
+        return self.world.clip((self.seed, index))
+
+
+Clips = HeldOutWorld | HeldOutVideos | HeldOutPhysics
 
 
 def held_out(
@@ -139,8 +178,9 @@ def held_out(
     """The clips that a name stands for.
 
     Args:
-        clip_set: "world" (held-out objects and panoramas), "real" (the two bundled videos that no
-            model was trained on), or a folder of videos.
+        clip_set: "world" (held-out objects and panoramas), "physics" (the test split of the
+            physics world), "real" (the two bundled videos that no model was trained on), or a
+            folder of videos.
         n: number of clips.
         config: gives their size.
         levels: difficulties of the world.
@@ -153,11 +193,13 @@ def held_out(
         raise InputError(f"Evaluation needs at least 2 clips, not {n}.")
     if clip_set == "world":
         return HeldOutWorld(n, levels, config, generator)
+    if clip_set == "physics":
+        return HeldOutPhysics(n, config, generator)
     if clip_set == "real":
         return HeldOutVideos([bundled_clips()[name] for name in UNTRAINED], n, config)
     if not Path(clip_set).is_dir():
         raise InputError(
-            f"There are no clips {clip_set!r}: give world, real, or a folder of videos."
+            f"There are no clips {clip_set!r}: give world, physics, real, or a folder of videos."
         )
     return HeldOutVideos(find_videos(Path(clip_set)), n, config)
 

@@ -104,7 +104,7 @@ def error_by_spread(
 
 
 def trivial_fills(truth: Frames, hidden: PixelMask) -> dict[str, Frames]:
-    """What needs no model: the mean colour, the nearest visible moment, OpenCV's inpainting."""
+    """What needs no model: mean colour, nearest visible moment, in between in time, inpainting."""
     mean = np.where(hidden[..., None], truth[~hidden].mean(0).round().astype(np.uint8), truth)
     # from the mean, not the truth: OpenCV returns a frame that is hidden whole as it came
     inpainted = [
@@ -114,6 +114,7 @@ def trivial_fills(truth: Frames, hidden: PixelMask) -> dict[str, Frames]:
     return {
         "mean_colour": mean,
         "temporal_copy": _temporal_copy(mean, hidden),
+        "interpolation": _interpolation(mean, hidden),
         "inpainting": np.stack(inpainted),
     }
 
@@ -127,8 +128,21 @@ def _temporal_copy(filled: Frames, hidden: PixelMask) -> Frames:
     return np.take_along_axis(filled, nearest[..., None], axis=0)
 
 
-CONDITIONS = ("target", "predicted", "shuffled", "null")
-FILLS = ("mean_colour", "temporal_copy", "inpainting")
+def _interpolation(filled: Frames, hidden: PixelMask) -> Frames:
+    """Each hidden pixel between its last and its next visible moment; the one that there is."""
+    times = np.arange(len(filled))[:, None, None]
+    before = np.maximum.accumulate(np.where(hidden, -1, times), axis=0)
+    after = np.minimum.accumulate(np.where(hidden, len(filled), times)[::-1], axis=0)[::-1]
+    first = np.where(before < 0, np.where(after < len(filled), after, 0), before)
+    second = np.where(after < len(filled), after, first)
+    share = np.where(second > first, (times - first) / np.maximum(second - first, 1), 0)
+    ends = [np.take_along_axis(filled, at[..., None], axis=0) for at in (first, second)]
+    mixed = ends[0] * (1 - share[..., None]) + ends[1] * share[..., None]
+    return mixed.round().astype(np.uint8)
+
+
+SCORED = ("target", "predicted", "shuffled", "null")
+FILLS = ("mean_colour", "temporal_copy", "interpolation", "inpainting")
 
 
 @dataclass(frozen=True)
@@ -190,7 +204,7 @@ class Scores(list[ClipScore]):
 
     def by_condition(self, measure: str) -> dict[str, float]:
         """The mean of a measure under every condition; "trivial" is the best fill's."""
-        row = {name: self.mean(f"{measure}/{name}") for name in CONDITIONS + FILLS}
+        row = {name: self.mean(f"{measure}/{name}") for name in SCORED + FILLS}
         return row | {"trivial": row[self.best_fill(measure)]}
 
     def compared(self, measure: str) -> dict:
@@ -200,7 +214,7 @@ class Scores(list[ClipScore]):
         table["psnr"] = self.by_condition(measure)
         table["psnr_ci95"] = {
             name: self.interval(f"{measure}/{rivals.get(name, name)}")["ci95"]
-            for name in (*CONDITIONS, "trivial")
+            for name in (*SCORED, "trivial")
         }
         for name, rival in rivals.items():
             difference = self.difference(f"{measure}/predicted", f"{measure}/{rival}")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # text needs no matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COMPARED = ("target", "predicted", "null", "trivial")
 """What is drawn where there is no room for all."""
@@ -29,7 +31,9 @@ def as_text(table: dict) -> str:
     lines += ["", *(f"{name:<44}{said}" for name, said in _measures(table).items())]
     for title, key in (("mask", "by_mask"), ("steps since seen", "by_time_since_seen")):
         lines += ["", f"{title:<18}{'clips':>6}" + "".join(f"{name:>11}" for name in COMPARED)]
-        lines += [_row(name, part) for name, part in table[key].items()]
+        lines += [_row(name, part) for name, part in table[key].items() if "psnr" in part]
+    by_fill = {n: part for n, part in table["by_mask"].items() if "wins" in part}
+    lines += ["", *(_against_fill(name, part) for name, part in by_fill.items())] if by_fill else []
     return "\n".join(lines)
 
 
@@ -59,6 +63,16 @@ def _interval(found: dict) -> str:
     return f"{found['mean']:.2f} [{found['ci95'][0]:.2f}, {found['ci95'][1]:.2f}]"
 
 
+def _against_fill(name: str, part: dict) -> str:
+    """A kind of mask that every clip was scored behind."""
+    said = f"{name:<18}over the best fill {_interval(part['predicted_minus_fill'])} dB"
+    if part["thing_predicted_minus_fill"]:
+        said += f", on the thing {_interval(part['thing_predicted_minus_fill'])}"
+    if "predicted_minus_ceiling" in part:
+        said += f", over the ceiling there {_interval(part['predicted_minus_ceiling'])}"
+    return f"{said}; wins {part['wins']:.0%}"
+
+
 def _row(name: str, part: dict) -> str:
     values = "".join(f"{part['psnr'][condition]:>11.2f}" for condition in COMPARED)
     return f"{name:<18}{part['clips']:>6}{values}"
@@ -66,8 +80,6 @@ def _row(name: str, part: dict) -> str:
 
 def write(table: dict, out: Path) -> Path:
     """Writes the table as JSON, and its charts beside it as SVG; returns the charts' file."""
-    # TODO  # here, not above: text needs no matplotlib
-
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     picture = out.with_suffix(".svg")
@@ -90,12 +102,16 @@ COLOURS = dict(
 
 def save_charts(table: dict, path: Path) -> None:
     """Writes the charts as SVG, the same bytes for the same table."""
+    from matplotlib import rc_context
+
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "evaluation"}):
         plot(table).savefig(path, format="svg", metadata={"Date": None})
 
 
 def plot(table: dict) -> Figure:
     """The six charts of an evaluation."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13, 7.5), layout="constrained")
     (conditions, masks, since), (steps, spread, again) = figure.subplots(2, 3)
     _draw_conditions(conditions, table)

@@ -9,6 +9,8 @@ E trivial    mean colour, temporal copy, inpainting: is it worth a model?
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
@@ -27,6 +29,7 @@ from decoder.scoring.held_out import (
     held_out,
     make_groups,
 )
+from decoder.scoring.hide import score_kinds
 from decoder.scoring.metrics import ClipScore, Scores
 from decoder.scoring.reencode import reencode
 from vjepa.tokens import pixel_mask
@@ -39,17 +42,28 @@ LEAST_ACTOR = 64
 """Hidden pixels of the moving object below which a clip says nothing about it."""
 
 
-def score_decoder(explorer: Explorer, clips: str, n: int, *, levels, seed: int, steps: int) -> dict:
+def score_decoder(
+    explorer: Explorer,
+    clips: str,
+    n: int,
+    *,
+    levels: Sequence[int],
+    seed: int,
+    steps: int,
+    kinds: Sequence[str] = (),
+) -> dict:
     """Scores the decoder on clips that it was not trained on.
 
     Args:
         explorer: model and decoder.
-        clips: "world" (held-out objects and panoramas), "real" (the two untrained bundled
-            videos), or a folder of videos.
+        clips: "world" (held-out objects and panoramas), "physics" (the test split of the physics
+            world), "real" (the two untrained bundled videos), or a folder of videos.
         n: number of clips.
         levels: difficulties of the world, mixed equally.
         seed: of clips, masks and noise.
         steps: of the diffusion.
+        kinds: kinds of masks that each clip is scored behind (`decoder.scoring.hide`); their rows
+            in `by_mask` are added to those of the presets.
 
     Returns:
         the table, as `python -m decoder evaluate --json` prints it.
@@ -58,7 +72,10 @@ def score_decoder(explorer: Explorer, clips: str, n: int, *, levels, seed: int, 
         InputError: unknown clips, fewer than two, or a model without a decoder.
     """
     drawn = held_out(clips, n, explorer.config, levels, Generator().manual_seed(seed))
-    return score_clips(explorer, drawn, seed=seed, steps=steps)[0]
+    table, _ = score_clips(explorer, drawn, seed=seed, steps=steps)
+    for kind, row in score_kinds(explorer, drawn, kinds, seed=seed, steps=steps).items():
+        table["by_mask"][kind] = (table["by_mask"].get(kind) or {}) | (row or {"clips": 0})
+    return table
 
 
 def score_clips(explorer: Explorer, clips: Clips, *, seed: int, steps: int) -> tuple[dict, Scores]:

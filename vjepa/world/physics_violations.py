@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Generator
 
-from vjepa.data.violations import Pairs
 from vjepa.errors import InputError
 from vjepa.world.physics import ATTEMPTS, EVENT_NAMES, PhysicsWorld
 from vjepa.world.physics_events import ICE, any_turn, low, put, stand, tumble
@@ -33,6 +32,7 @@ from vjepa.world.physics_scene import (
     draw_thing,
 )
 from vjepa.world.physics_things import SHAPE_NAMES, reach
+from vjepa.world.violations import Pairs
 
 SCREEN = -2.0
 """How far behind the middle the screen stands, units; negative is nearer to the camera."""
