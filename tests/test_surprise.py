@@ -122,3 +122,12 @@ def test_bad_input_gets_a_sentence(model, clips):
         score_surprise(model, 0, torch.Generator())
     with pytest.raises(InputError, match="tubelets"):
         score_surprise(VJEPA(replace(TINY, num_frames=6)), 1, torch.Generator())
+
+
+def test_physics_scenes_are_scored_by_kind_in_plain_view_and_behind_a_screen():
+    model = VJEPA(replace(TINY, num_frames=16)).eval()
+    rows = score_surprise(model, 1, torch.Generator().manual_seed(0), "physics")
+    assert [(row["kind"], row["hidden"]) for row in rows] == list(physics_violations.CASES)
+    assert all(0 <= row["model"]["sets"]["mean"] <= 1 for row in rows)
+    with pytest.raises(InputError, match="'moon'"):
+        score_surprise(model, 1, torch.Generator(), "moon")

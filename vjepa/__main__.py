@@ -190,6 +190,7 @@ def similarity(
 def surprise(
     model: str = "demo",
     scenes: int = 200,
+    world: str = "world",
     seed: int = 0,
     json_line: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -197,11 +198,13 @@ def surprise(
 
     Args:
         model: by name or path.
-        scenes: held-out scenes of the world, of each kind; each gives two pairs, one set.
+        scenes: held-out scenes, of each kind; each gives two pairs, one set.
+        world: whose: "world", the drawn one, or "physics" (pip install -e .[physics]).
         seed: of the scenes.
         json_line: print one line of JSON, a list.
     """
-    cases = surprising.score_surprise(vjepa.load(model), scenes, Generator().manual_seed(seed))
+    generator = Generator().manual_seed(seed)
+    cases = surprising.score_surprise(vjepa.load(model), scenes, generator, world)
     if json_line:
         print(json.dumps(cases))
         return

@@ -115,7 +115,8 @@ def plot(table: dict) -> Figure:
     figure = Figure(figsize=(13, 7.5), layout="constrained")
     (conditions, masks, since), (steps, spread, again) = figure.subplots(2, 3)
     _draw_conditions(conditions, table)
-    _draw_parts(masks, table["by_mask"], "kind of mask")
+    kinds = {name: part for name, part in table["by_mask"].items() if "psnr" in part}
+    _draw_parts(masks, kinds, "kind of mask")
     _draw_parts(since, table["by_time_since_seen"], "time steps since the place was seen")
     _draw_steps(steps, table)
     _draw_spread(spread, table)

@@ -8,6 +8,8 @@ all time and never the future alone: what is asked here is not what the model wa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -20,6 +22,8 @@ from vjepa.data.clips import normalize
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.tokens import take
+from vjepa.world import physics_violations
+from vjepa.world.physics import PhysicsWorld
 from vjepa.world.violations import KINDS, POSTS_FROM, Pairs, draw_pairs
 from vjepa.world.world import World
 
@@ -127,35 +131,54 @@ def wilson(shares: Float[np.ndarray, " n"]) -> dict:
     return {"mean": mean, "ci95": [max(float(low), 0.0), min(float(high), 1.0)]}
 
 
-def score_surprise(model: VJEPA, scenes: int, generator: Generator) -> list[dict]:
-    """How often impossible clips surprise more than possible ones, on held-out world scenes.
+def score_surprise(
+    model: VJEPA, scenes: int, generator: Generator, world: str = "world"
+) -> list[dict]:
+    """How often impossible clips surprise more than possible ones, on held-out scenes.
 
     Args:
         model: frozen.
         scenes: for each kind of violation; each gives two pairs, which make one set.
         generator: of the scenes.
+        world: whose scenes: "world", the drawn one, or "physics".
 
     Returns:
-        for each kind, in plain view and behind a post: the share of `sets` and of `pairs` that the
+        for each kind, in plain view and behind a post or screen: the share of `sets` and of `pairs` that the
         model gets right, and those that the mere change of pixels (`pixels`) gets right.
 
     Raises:
-        InputError: no scenes, or a model whose tubelets would straddle the splice.
+        InputError: no scenes, no such world, or a model whose tubelets would straddle the splice.
     """
     config = model.config
     if (config.num_frames // 2) % config.tubelet_size:
         raise InputError("Half a clip is no whole number of tubelets: use another model.")
     if scenes < 1:
         raise InputError(f"{scenes} scenes cannot be scored; ask for at least one.")
-    world = World(POSTS_FROM, config.image_size, config.num_frames, split="test")
-    cases = list(product(KINDS, (False, True)))
+    draw, cases = _scenes_of(world, config.image_size, config.num_frames)
     with tqdm(total=len(cases) * scenes, desc="surprise", unit="scene") as bar:
-        return [_score_case(model, world, *case, scenes, generator, bar) for case in cases]
+        return [_score_case(model, draw, *case, scenes, generator, bar) for case in cases]
+
+
+DrawPairs = Callable[[str, bool, int, Generator], Pairs]
+"""Draws scenes: a kind of violation, whether it is hidden, how many."""
+
+
+def _scenes_of(
+    world: str, image_size: int, num_frames: int
+) -> tuple[DrawPairs, Sequence[tuple[str, bool]]]:
+    """How a world's held-out scenes are drawn, and its kinds of violations, hidden or not."""
+    if world == "world":
+        drawn = World(POSTS_FROM, image_size, num_frames, split="test")
+        return partial(draw_pairs, drawn), tuple(product(KINDS, (False, True)))
+    if world == "physics":
+        simulated = PhysicsWorld(image_size, num_frames, split="test")
+        return partial(physics_violations.draw_pairs, simulated), physics_violations.CASES
+    raise InputError(f"There is no world {world!r} with impossible scenes: use world or physics.")
 
 
 def _score_case(
     model: VJEPA,
-    world: World,
+    draw: DrawPairs,
     kind: str,
     hidden: bool,
     scenes: int,
@@ -165,7 +188,7 @@ def _score_case(
     """One kind of violation, in plain view or hidden."""
     by_model, by_pixels = [], []
     for start in range(0, scenes, CHUNK):
-        pairs = draw_pairs(world, kind, hidden, min(CHUNK, scenes - start), generator)
+        pairs = draw(kind, hidden, min(CHUNK, scenes - start), generator)
         by_model.append(_mean_surprise(model, pairs))
         clips = torch.stack([pairs.possible, pairs.impossible])
         by_pixels.append(pixel_change(clips).double().numpy())
