@@ -22,6 +22,7 @@ from vjepa.errors import InputError
 from vjepa.masks import MaskBatch, future
 from vjepa.model import VJEPA
 from vjepa.tokens import split
+from vjepa.world import physics_violations
 
 FOUR_STEPS = replace(TINY, num_frames=8)
 T = FOUR_STEPS.grid[0]

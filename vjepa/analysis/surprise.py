@@ -143,8 +143,8 @@ def score_surprise(
         world: whose scenes: "world", the drawn one, or "physics".
 
     Returns:
-        for each kind, in plain view and behind a post or screen: the share of `sets` and of `pairs` that the
-        model gets right, and those that the mere change of pixels (`pixels`) gets right.
+        for each kind, in plain view and behind a post or screen: the share of `sets` and of `pairs`
+        that the model gets right, and those that the mere change of pixels (`pixels`) gets right.
 
     Raises:
         InputError: no scenes, no such world, or a model whose tubelets would straddle the splice.
