@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import numpy as np
 import pytest
@@ -244,6 +244,27 @@ def test_query_of_a_fresh_visit_restores_it():
     other.send_mask(~state.mask)
     permalink.read_query(permalink.to_query(state), other)
     assert (other.mask == state.mask).all()
+
+
+OLD_LINK = (
+    "clip=bundled-bigbuckbunny&mask=8x7x7.eNpjYEACBRYyQPJBgQWQPPCwAEg2HH7IgAoAnDsGgg&start=2.5"
+    "&fps=4&seed=4&steps=8&token=0&view=neighbours&errors=pixels"
+    "&select=8x7x7.eNrjYEAAAQbCoAEABIkAmQ"
+)
+"""As the app made it before its files were moved."""
+
+
+def test_an_old_link_opens_the_same_view():
+    state = session.start_state()
+    permalink.read_query({k: v[0] for k, v in parse_qs(OLD_LINK).items()}, state)
+    mask = np.zeros((8, 7, 7), bool)
+    mask[2:6, 1:4, 3:6] = True
+    assert (state.mask == mask).all()
+    assert state.address == ClipAddress("bundled", "bigbuckbunny", 2.5, 4.0)
+    assert (state.seeds, state.steps, state.mask_token) == ((4, 5, 6, 7), 8, 0)
+    assert state.neighbours and state.pixel_maps
+    assert state.selection == {3, 100, 391}
+    assert parse_qs(urlencode(permalink.to_query(state))) == parse_qs(OLD_LINK)
 
 
 def test_a_link_keeps_what_is_shown_and_how():

@@ -13,9 +13,17 @@ from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.masks import MaskBatch
 from vjepa.model import VJEPA, normalize_features
-from vjepa.tokens import patchify, pixel_mask, position_table, split, stretch_positions, unpatchify
+from vjepa.tokens import (
+    patchify,
+    pixel_mask,
+    position_table,
+    split,
+    stretch_positions,
+    take,
+    unpatchify,
+)
 from vjepa.transformer import attend
-from vjepa.vjepa2 import VJEPA21
+from vjepa.vjepa2 import VJEPA21, RotaryPositions, RotaryVJEPA, rotate
 
 CONFIG = replace(TINY, image_size=32, num_frames=8, patch_size=8, depth=2, predictor_depth=2)
 VJEPA21_LIKE = replace(TINY, family="vjepa2.1", depth=12, target_layers=4)
@@ -211,3 +219,34 @@ def test_an_impossible_shape_is_refused(fields):
 def test_a_clip_is_taken_in_any_precision(model, clips):
     low = model.bfloat16().encode(clips)
     assert low.dtype == torch.bfloat16
+
+
+def test_an_old_file_s_levels_are_the_target_layers():
+    old = {name: value for name, value in CONFIG.to_dict().items() if name != "target_layers"}
+    assert ModelConfig.from_dict(old | {"levels": 2}).target_layers == 2
+    assert "levels" not in CONFIG.to_dict()
+
+
+def test_rotary_positions_are_of_places_not_of_the_order_of_tokens(clips):
+    """A model with rotary positions sees what moved along with its tokens' numbers alike."""
+    torch.manual_seed(0)
+    model = RotaryVJEPA(replace(CONFIG, family="vjepa-rotary")).eval()
+    idx = torch.randperm(CONFIG.num_tokens)[None].expand(2, -1)
+    shuffled, whole = model.encode_context(clips, idx), model.encoder(clips)
+    torch.testing.assert_close(shuffled, take(whole, idx), atol=1e-4, rtol=1e-4)
+    assert model.encoder.position.table.shape[-1] == CONFIG.embed_dim // CONFIG.num_heads
+
+
+def test_rotated_products_depend_on_how_far_apart_two_tokens_are():
+    config = replace(CONFIG, embed_dim=48, num_heads=2)
+    table = RotaryPositions(config, 24).table
+    t, h, w = config.grid
+    query, key = torch.randn(1, 1, 1, 24), torch.randn(1, 1, 1, 24)
+
+    def product(a, b):
+        turned = (rotate(x, table[:, [[i]]]) for x, i in ((query, a), (key, b)))
+        return (next(turned) * next(turned)).sum()
+
+    torch.testing.assert_close(product(0, 1), product(h * w, h * w + 1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(product(0, w + 1), product(1, w + 2), atol=1e-5, rtol=1e-4)
+    assert abs(product(0, 1) - product(0, 2)) > 1e-4
