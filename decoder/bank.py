@@ -1,4 +1,8 @@
-"""Which clips a bank holds: windows of videos that people bring, or the bundled and drawn ones."""
+"""Pixels for predicted features without training: the nearest tubelets of other clips.
+
+A bank holds clips (windows of videos that people bring, or the bundled and drawn ones) and, on
+disk, their features: one file a clip, so that a large one need not fit in memory.
+"""
 
 from __future__ import annotations
 

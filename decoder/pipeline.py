@@ -25,56 +25,6 @@ Correlation"). Each token's noise on its own stays standard normal.
 """
 
 
-def draw_noise(
-    grid: Sequence[int], dim: int, idx: Int64[Tensor, "B M"], generator: Generator
-) -> Float[Tensor, "B M P"]:
-    """Noise of the given tokens.
-
-    Args:
-        grid: tokens along time, height and width.
-        dim: numbers in a tubelet.
-        idx: which tokens.
-        generator: source of the noise.
-    """
-    _, h, w = grid
-    shared = torch.randn(len(idx), h * w, dim, generator=generator)
-    own = torch.randn(*idx.shape, dim, generator=generator)
-    return math.sqrt(SHARED) * take(shared, idx % (h * w)) + math.sqrt(1 - SHARED) * own
-
-
-def draw_stable_noise(
-    grid: Sequence[int], dim: int, idx: Int64[Tensor, " M"], generator: Generator
-) -> Float[Tensor, "M P"]:
-    """The same, but drawn for the whole grid and then taken.
-
-    A token's noise depends on the seed alone: it stays what it is while a mask grows.
-    """
-    every = torch.arange(math.prod(grid)).unsqueeze(0)
-    return draw_noise(grid, dim, every, generator)[0, idx]
-
-
-def to_tubelets(
-    frames: UInt8[Tensor, "B T H W 3"], target_idx: Int64[Tensor, "B M"], config: ModelConfig
-) -> Float[Tensor, "B M P"]:
-    """The hidden tubelets' pixels, -1..1."""
-    pixels = rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1
-    return take(patchify(pixels, config), target_idx)
-
-
-def paste(
-    frames: UInt8[Tensor, "T H W 3"],
-    tubelets: Float[Tensor, "S M P"],
-    mask: Bool[Tensor, "t h w"],
-    config: ModelConfig,
-) -> UInt8[Tensor, "S T H W 3"]:
-    """The clip with its hidden region replaced; visible pixels stay what they are, exactly."""
-    grid = torch.zeros(len(tubelets), config.num_tokens, tubelets.shape[-1])
-    grid[:, mask.flatten()] = tubelets.float().cpu()
-    pixels = rearrange(unpatchify(grid, config), "s c t h w -> s t h w c")
-    decoded = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return torch.where(pixel_mask(mask, config)[..., None], decoded, frames)
-
-
 class PredictionDecoderPipeline(DiffusionPipeline):
     """Decodes features of hidden tokens to their pixels."""
 
@@ -150,3 +100,53 @@ def velocity(
 def make_pipeline(network: TokenDecoder) -> PredictionDecoderPipeline:
     """A pipeline around a network, with the plain flow-matching solver."""
     return PredictionDecoderPipeline(network, FlowMatchEulerDiscreteScheduler(shift=1.0))
+
+
+def draw_noise(
+    grid: Sequence[int], dim: int, idx: Int64[Tensor, "B M"], generator: Generator
+) -> Float[Tensor, "B M P"]:
+    """Noise of the given tokens.
+
+    Args:
+        grid: tokens along time, height and width.
+        dim: numbers in a tubelet.
+        idx: which tokens.
+        generator: source of the noise.
+    """
+    _, h, w = grid
+    shared = torch.randn(len(idx), h * w, dim, generator=generator)
+    own = torch.randn(*idx.shape, dim, generator=generator)
+    return math.sqrt(SHARED) * take(shared, idx % (h * w)) + math.sqrt(1 - SHARED) * own
+
+
+def draw_stable_noise(
+    grid: Sequence[int], dim: int, idx: Int64[Tensor, " M"], generator: Generator
+) -> Float[Tensor, "M P"]:
+    """The same, but drawn for the whole grid and then taken.
+
+    A token's noise depends on the seed alone: it stays what it is while a mask grows.
+    """
+    every = torch.arange(math.prod(grid)).unsqueeze(0)
+    return draw_noise(grid, dim, every, generator)[0, idx]
+
+
+def to_tubelets(
+    frames: UInt8[Tensor, "B T H W 3"], target_idx: Int64[Tensor, "B M"], config: ModelConfig
+) -> Float[Tensor, "B M P"]:
+    """The hidden tubelets' pixels, -1..1."""
+    pixels = rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1
+    return take(patchify(pixels, config), target_idx)
+
+
+def paste(
+    frames: UInt8[Tensor, "T H W 3"],
+    tubelets: Float[Tensor, "S M P"],
+    mask: Bool[Tensor, "t h w"],
+    config: ModelConfig,
+) -> UInt8[Tensor, "S T H W 3"]:
+    """The clip with its hidden region replaced; visible pixels stay what they are, exactly."""
+    grid = torch.zeros(len(tubelets), config.num_tokens, tubelets.shape[-1])
+    grid[:, mask.flatten()] = tubelets.float().cpu()
+    pixels = rearrange(unpatchify(grid, config), "s c t h w -> s t h w c")
+    decoded = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return torch.where(pixel_mask(mask, config)[..., None], decoded, frames)

@@ -1,7 +1,7 @@
-"""Pixel prediction: the objective that V-JEPA is compared with, all else being equal.
+"""What V-JEPA is compared with: pixel prediction, an image model frame by frame, random weights.
 
-Masked autoencoding (paper, table 1; VideoMAE, Tong et al. 2022) with V-JEPA's own encoder, masks
-and narrow predictor: what differs is what is predicted.
+Pixel prediction is masked autoencoding (paper, table 1; VideoMAE, Tong et al. 2022) with V-JEPA's
+own encoder, masks and narrow predictor: what differs is what is predicted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The token grid: clips cut into tubelets and put together again, and tokens taken by index.
+"""The token grid: clips cut into tubelets and put together, tokens taken by index, their places.
 
 Tokens are numbered in the order (t, h, w), w fastest, as in the official code.
 """

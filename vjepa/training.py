@@ -1,4 +1,8 @@
-"""What every training run has in common: settings, the loop, its randomness."""
+"""The machinery of every training run: settings, loop, run folder, optimizers, schedules, health.
+
+Schedules are pure functions of the step, and the randomness of a step depends on nothing but seed
+and step: a resumed run follows the trajectory of one that was never stopped.
+"""
 
 from __future__ import annotations
 

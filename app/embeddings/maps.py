@@ -1,4 +1,4 @@
-"""What the embeddings page shows, computed once for every clip and setting."""
+"""What the embeddings page shows, computed once for every clip and setting, and its maps."""
 
 from __future__ import annotations
 

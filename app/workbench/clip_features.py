@@ -1,4 +1,4 @@
-"""A clip's features after every block: which to look at, and the numbers themselves."""
+"""What a model makes of a clip: features after every block, and prediction errors."""
 
 from __future__ import annotations
 

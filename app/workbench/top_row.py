@@ -1,4 +1,4 @@
-"""The row on top: which clip, from when, how fast, and which model looks at it."""
+"""The row on top: which clip, from when, how fast, and which model looks at it: its menu too."""
 
 from __future__ import annotations
 

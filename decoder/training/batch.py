@@ -1,4 +1,8 @@
-"""What one training step of the decoder is made of, and its loss."""
+"""From settings to the loss: what one training step of the decoder is made of.
+
+A frozen model says of masked clips what the decoder learns from; a step adds noise to the hidden
+pixels and conditions to draw them under.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features of labelled clips, computed once and kept on disk.
+"""Labelled clips in a fixed order, and their features, computed once and kept on disk.
 
 Encoding takes longer than any probe. Every model's tokens of every set of clips lie in one file of
 records, which only grows: what is in it is done, and an interrupted run goes on behind it.

@@ -1,4 +1,7 @@
-"""Principal components of token features, with signs that stay: numbers and colours to look at."""
+"""Token features as few numbers to look at: principal components, t-SNE, UMAP, clusters.
+
+Components have signs that stay: neither another order of tokens nor a rotation turns them.
+"""
 
 from __future__ import annotations
 

@@ -28,107 +28,6 @@ from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
 from vjepa.errors import InputError
 from vjepa.world.world import World
 
-ASPECT_RATIO = (0.75, 1.35)
-
-
-def random_resized_crop(
-    frames: UInt8[Tensor, "B T H W 3"], scale: tuple[float, float], *, generator: Generator
-) -> UInt8[Tensor, "B T H W 3"]:
-    """Each clip's random crop, resized to the clip's own size and flipped half of the time.
-
-    Args:
-        frames: RGB 0..255. Bytes, because resizing them is several times faster than floats.
-        scale: least and greatest share of the area that is kept (paper: .3 to 1).
-        generator: chooses crop and flip.
-    """
-    return torch.stack([_crop(clip, scale, generator) for clip in frames])
-
-
-def _crop(
-    clip: UInt8[Tensor, "T H W 3"], scale: tuple[float, float], generator: Generator
-) -> UInt8[Tensor, "T H W 3"]:
-    height, width = clip.shape[1:3]
-    draw = torch.rand(5, generator=generator).tolist()
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * draw[0])
-    low, high = map(math.log, ASPECT_RATIO)
-    aspect = math.exp(low + (high - low) * draw[1])
-    rows = min(round(math.sqrt(area / aspect)), height)
-    columns = min(round(math.sqrt(area * aspect)), width)
-    top, left = int(draw[2] * (height - rows + 1)), int(draw[3] * (width - columns + 1))
-    crop = clip[:, top : top + rows, left : left + columns].permute(0, 3, 1, 2)
-    resized = F.interpolate(crop, (height, width), mode="bilinear", antialias=True)
-    return (resized.flip(-1) if draw[4] < 0.5 else resized).permute(0, 2, 3, 1)
-
-
-PAN_LEVEL = 2
-"""The easiest level of the world whose camera moves."""
-
-
-class Pans:
-    """The camera moves over panoramas and photos, and nobody acts."""
-
-    def __init__(self, config: ModelConfig, device: torch.device) -> None:
-        self.device = device
-        size = (config.image_size, config.num_frames)
-        self.world = World(PAN_LEVEL, *size, split="train", device=str(device))
-
-    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
-        """`count` clips as RGB frames."""
-        scene = self.world.draw(count, generator)
-        return self.world.render(replace(scene, present=torch.zeros_like(scene.present))).frames
-
-
-class Mixture:
-    """Every clip is of one of several sources, by chance.
-
-    Args:
-        sources: on any device.
-        shares: how often each is drawn from, relative to the others.
-    """
-
-    def __init__(self, sources: Sequence[Source], shares: Sequence[float]) -> None:
-        self.sources, self.shares = sources, torch.tensor(shares, dtype=torch.float32)
-        self.device = sources[0].device
-
-    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
-        """`count` clips as RGB frames, source by source."""
-        seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device))
-        dice = Generator().manual_seed(seed)
-        drawn = torch.multinomial(self.shares, count, replacement=True, generator=dice)
-        counts = drawn.bincount(minlength=len(self.sources)).tolist()
-        parts = [
-            source.sample(n, Generator(source.device).manual_seed(seed + i)).to(self.device)
-            for i, (source, n) in enumerate(zip(self.sources, counts, strict=True))
-            if n
-        ]
-        return torch.cat(parts)
-
-
-def parse_mixture(data: str) -> list[tuple[float, str]]:
-    """Shares and names of a mixture's sources.
-
-    Raises:
-        InputError: a share that is no positive number, or a name that is missing.
-    """
-    return [_parse_part(part.strip(), data) for part in data.split("+")]
-
-
-def _parse_part(part: str, data: str) -> tuple[float, str]:
-    share, star, name = part.partition("*")
-    if not star:
-        share, name = "1", part
-    try:
-        number = float(share)
-    except ValueError:
-        number = 0.0
-    if not (0 < number < float("inf") and name.strip()):
-        raise InputError(
-            f"{data!r} is no mixture: write sources with + between them, and how often each is "
-            "drawn before a *, as in 8*world+pans+bundled."
-        )
-    return number, name.strip()
-
-
 log = logging.getLogger(__name__)
 
 READERS = 4
@@ -231,6 +130,50 @@ class Videos:
         return torch.from_numpy(frames)
 
 
+PAN_LEVEL = 2
+"""The easiest level of the world whose camera moves."""
+
+
+class Pans:
+    """The camera moves over panoramas and photos, and nobody acts."""
+
+    def __init__(self, config: ModelConfig, device: torch.device) -> None:
+        self.device = device
+        size = (config.image_size, config.num_frames)
+        self.world = World(PAN_LEVEL, *size, split="train", device=str(device))
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        scene = self.world.draw(count, generator)
+        return self.world.render(replace(scene, present=torch.zeros_like(scene.present))).frames
+
+
+class Mixture:
+    """Every clip is of one of several sources, by chance.
+
+    Args:
+        sources: on any device.
+        shares: how often each is drawn from, relative to the others.
+    """
+
+    def __init__(self, sources: Sequence[Source], shares: Sequence[float]) -> None:
+        self.sources, self.shares = sources, torch.tensor(shares, dtype=torch.float32)
+        self.device = sources[0].device
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames, source by source."""
+        seed = int(torch.randint(1 << 62, (), generator=generator, device=generator.device))
+        dice = Generator().manual_seed(seed)
+        drawn = torch.multinomial(self.shares, count, replacement=True, generator=dice)
+        counts = drawn.bincount(minlength=len(self.sources)).tolist()
+        parts = [
+            source.sample(n, Generator(source.device).manual_seed(seed + i)).to(self.device)
+            for i, (source, n) in enumerate(zip(self.sources, counts, strict=True))
+            if n
+        ]
+        return torch.cat(parts)
+
+
 CLIP_SECONDS = 64 / 30
 """The published clip: 16 frames, every fourth of 30 a second."""
 
@@ -289,6 +232,31 @@ def _open_named(
     )
 
 
+def parse_mixture(data: str) -> list[tuple[float, str]]:
+    """Shares and names of a mixture's sources.
+
+    Raises:
+        InputError: a share that is no positive number, or a name that is missing.
+    """
+    return [_parse_part(part.strip(), data) for part in data.split("+")]
+
+
+def _parse_part(part: str, data: str) -> tuple[float, str]:
+    share, star, name = part.partition("*")
+    if not star:
+        share, name = "1", part
+    try:
+        number = float(share)
+    except ValueError:
+        number = 0.0
+    if not (0 < number < float("inf") and name.strip()):
+        raise InputError(
+            f"{data!r} is no mixture: write sources with + between them, and how often each is "
+            "drawn before a *, as in 8*world+pans+bundled."
+        )
+    return number, name.strip()
+
+
 def store(source: Source, path: Path, count: int, *, seed: int, chunk: int = 64) -> None:
     """Draws clips once and stores them: drawing shares the cores with training.
 
@@ -311,3 +279,35 @@ def store(source: Source, path: Path, count: int, *, seed: int, chunk: int = 64)
         clips[start : start + len(frames)] = frames
     clips.flush()
     partial.rename(path)
+
+
+ASPECT_RATIO = (0.75, 1.35)
+
+
+def random_resized_crop(
+    frames: UInt8[Tensor, "B T H W 3"], scale: tuple[float, float], *, generator: Generator
+) -> UInt8[Tensor, "B T H W 3"]:
+    """Each clip's random crop, resized to the clip's own size and flipped half of the time.
+
+    Args:
+        frames: RGB 0..255. Bytes, because resizing them is several times faster than floats.
+        scale: least and greatest share of the area that is kept (paper: .3 to 1).
+        generator: chooses crop and flip.
+    """
+    return torch.stack([_crop(clip, scale, generator) for clip in frames])
+
+
+def _crop(
+    clip: UInt8[Tensor, "T H W 3"], scale: tuple[float, float], generator: Generator
+) -> UInt8[Tensor, "T H W 3"]:
+    height, width = clip.shape[1:3]
+    draw = torch.rand(5, generator=generator).tolist()
+    area = height * width * (scale[0] + (scale[1] - scale[0]) * draw[0])
+    low, high = map(math.log, ASPECT_RATIO)
+    aspect = math.exp(low + (high - low) * draw[1])
+    rows = min(round(math.sqrt(area / aspect)), height)
+    columns = min(round(math.sqrt(area * aspect)), width)
+    top, left = int(draw[2] * (height - rows + 1)), int(draw[3] * (width - columns + 1))
+    crop = clip[:, top : top + rows, left : left + columns].permute(0, 3, 1, 2)
+    resized = F.interpolate(crop, (height, width), mode="bilinear", antialias=True)
+    return (resized.flip(-1) if draw[4] < 0.5 else resized).permute(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""The pack of cut-outs and backdrops that world clips are made of, as texture atlases."""
+"""The pack of cut-outs and backdrops of world clips, as texture atlases; layers drawn from it."""
 
 import json
 import math

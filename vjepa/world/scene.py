@@ -1,4 +1,4 @@
-"""How the actor of a world clip moves: motion classes and the paths they draw.
+"""The random numbers of world clips: who acts, on which path, seen how; motion classes first.
 
 Places are in frame sides, x to the right and y down, origin at the middle of the scene. A pair of
 opposite motions draws the same paths and runs them in opposite directions of time.
