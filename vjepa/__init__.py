@@ -11,6 +11,7 @@ _HOMES = {
     "load_probe": "vjepa.attentive",
     "read_clip": "vjepa.data.clips",
     "read_frames": "vjepa.data.clips",
+    "open_dataset": "vjepa.data.datasets",
     "ModelConfig": "vjepa.config",
     "VJEPA": "vjepa.model",
     "InputError": "vjepa.errors",

@@ -1,0 +1,269 @@
+"""The one reader of videos: frames chosen by presentation time, the same at every reading.
+
+Where a container's stamps rise and tell where to begin, as in mp4 and mkv, it is sought; elsewhere
+its packets are walked through from the beginning, and decoded from the last key frame that serves.
+Where stamps do not rise, frames are counted (`vjepa.data.counted`). Nothing is believed unchecked:
+the frame that comes out first must be a key frame at or before the start, and those that were
+chosen by the packets' stamps must come out of the decoder with them; else decoding begins earlier,
+at last with the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from vjepa.data.counted import Counted
+from vjepa.data.timing import Choice, choose
+from vjepa.data.video_file import Broken, Mark, Moved, NotStamped, Stretch, VideoFile, Wish
+from vjepa.errors import InputError
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+EARLIER = (0.0, 1.0, 5.0, 30.0)
+"""Seconds before the start where a key frame is looked for, one after the other."""
+FORGIVEN = 5e-4
+"""Seconds: the rounding of a time that was meant to hit a frame exactly."""
+SPARE = 8
+"""Packets beyond the clip's last: of some, no frame comes."""
+UNEVEN = "The video's rate is uneven: each frame is the nearest in time."
+
+
+class Clip(NamedTuple):
+    """Frames of a video.
+
+    Attributes:
+        frames: RGB 0..255; what the wish's `crop` made of each, stacked.
+        notes: what a viewer should know of them, in sentences.
+    """
+
+    frames: UInt8[np.ndarray, "t ..."]
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path, wish: Wish, threads: int = 0) -> Clip:
+    """Reads a clip of a video.
+
+    Args:
+        path: of the video.
+        wish: what is wanted of it.
+        threads: that decode; 0: as many as there are cores. The frames are the same.
+
+    Raises:
+        InputError: the file is no video, has no frames that can be decoded, or ends before `start`.
+    """
+    try:
+        return _read(VideoFile(path, threads), wish)
+    except Broken:  # what is broken looks different with every number of threads, but for one
+        return _read(VideoFile(path, threads=1, tolerant=True), wish)
+
+
+def _read(video: VideoFile, wish: Wish) -> Clip:
+    with video:
+        try:
+            frames = Stamped(video, wish).read()
+        except NotStamped:
+            frames = Counted(video, wish).read()
+        return Clip(np.stack(frames), tuple(video.notes))
+
+
+class Stamped:
+    """A clip of a video whose stamps rise."""
+
+    def __init__(self, video: VideoFile, wish: Wish) -> None:
+        self.video, self.wish = video, wish
+        self.unit = float(video.stream.time_base)
+        self.begin = first_shown(video)
+        self.target = self.begin + (wish.start + FORGIVEN) / self.unit
+
+    def read(self) -> list[np.ndarray]:
+        """The frames, decoded from the last place that serves.
+
+        Raises:
+            NotStamped: they must be counted.
+            InputError: there are none, or none at the start.
+        """
+        for stretch in self._stretches():
+            try:
+                frames = self._try(stretch)
+            except Moved:
+                continue
+            if frames is not None:
+                return frames
+        raise InputError(f"{self.video.path.name} is damaged: its frames cannot be decoded.")
+
+    def _stretches(self) -> Iterator[Stretch]:
+        """Where decoding may begin, ever earlier."""
+        if self.wish.start == 0:
+            return self._walked()
+        if self.video.indexed or self.video.stamps_rise():
+            return chain(self._sought(), self._walked())
+        return self._walked()
+
+    def _sought(self) -> Iterator[Stretch]:
+        """Stretches that the container finds by itself."""
+        from av.error import FFmpegError
+
+        for seconds in EARLIER:
+            stamp = int(self.target - seconds / self.unit)
+            try:
+                self.video.seek(stamp)
+            except FFmpegError:
+                continue
+            marks, complete = self._scan()
+            key = next((i for i, mark in enumerate(marks) if mark.key), None)
+            if key is not None:
+                yield Stretch(stamp, key, marks[key:], complete, False)
+
+    def _walked(self) -> Iterator[Stretch]:
+        """Stretches from three key frames before the start, and from the file's beginning."""
+        self.video.seek(None)
+        marks, complete = self._scan()
+        keys = [i for i, m in enumerate(marks) if m.key and m.pts <= self.target]
+        for i in dict.fromkeys([*reversed(keys[-3:]), 0]):
+            yield Stretch(None, i, marks[i:], complete, i == 0)
+
+    def _scan(self) -> tuple[list[Mark], bool]:
+        """The packets from here to the clip's end, and whether they reach that of the file."""
+        marks: list[Mark] = []
+        horizon = self.target + (self.wish.num_frames - 1) / self.wish.fps / self.unit
+        for mark in self.video.marks():
+            marks.append(mark)
+            if mark.dts is not None and mark.dts > horizon and self._enough(marks):
+                return marks, False
+        return marks, True
+
+    def _enough(self, marks: list[Mark]) -> bool:
+        """Whether the packets reach beyond the clip's last frame."""
+        last = marks[-1].dts  # what is decoded later is shown later
+        stamps = [stamp for stamp in shown(marks) if stamp <= last]
+        choice = self._choose(stamps[:-SPARE], complete=False)
+        return choice is not None and choice.enough
+
+    def _choose(self, stamps: list[int], complete: bool) -> Choice | None:
+        """The frames of the clip, counted among those given; None: they begin after the start."""
+        first = int(np.searchsorted(stamps, self.target, side="right")) - 1
+        if first < 0:
+            return None
+        times, wish = np.array(stamps[first:]) * self.unit, self.wish
+        rate = self.video.nominal_rate
+        choice = choose(times, complete, wish.num_frames, wish.fps, rate)
+        return choice._replace(indices=[first + i for i in choice.indices])
+
+    def _try(self, stretch: Stretch) -> list[np.ndarray] | None:
+        """The frames; None where decoding must begin earlier."""
+        stamps = shown(stretch.marks)
+        if not stretch.first:  # what is shown before an open group's key frame lacks its reference
+            stamps = [s for s in stamps if s >= stretch.marks[0].pts]
+        choice = self._choose(stamps, stretch.complete)
+        if choice is None:
+            return None
+        if stretch.complete:
+            self._check_end(stretch.marks)
+        picked = [stamps[i] for i in choice.indices]
+        found = {} if choice.uneven else self._decode(stretch, picked, fast=True)
+        if not set(picked) <= found.keys():
+            return self._decode_all(stretch, picked)
+        return self._finish(found, picked, choice)
+
+    def _decode_all(self, stretch: Stretch, picked: list[int]) -> list[np.ndarray] | None:
+        """The frames, chosen by the stamps that come out of the decoder."""
+        for _ in range(2):
+            found = self._decode(stretch, picked)
+            if not found:
+                return None
+            stamps = list(found)
+            choice = self._choose(stamps, stretch.complete)
+            if choice is None:
+                return None
+            picked = [stamps[i] for i in choice.indices if i < len(stamps)]
+            if all(found[stamp] is not None for stamp in picked):
+                break
+        return self._finish(found, picked, choice)
+
+    def _decode(
+        self, stretch: Stretch, picked: list[int], fast: bool = False
+    ) -> dict[int, np.ndarray | None]:
+        """Frames by their stamps: those that are picked, None for others; nothing if unsound.
+
+        Args:
+            stretch: where they are.
+            picked: which of them are cropped.
+            fast: leave out others where possible, and stop after the last.
+        """
+        wanted, found = set(picked), {}
+        for frame in self.video.decode(stretch, wanted if fast else None):
+            if frame.pts is None or (found and frame.pts <= next(reversed(found))):
+                raise NotStamped
+            if not found and not self._sound(frame, stretch):
+                return {}
+            found[frame.pts] = self.wish.cropped(frame, self.video) if frame.pts in wanted else None
+            if fast and frame.pts >= picked[-1]:
+                break
+        return found
+
+    def _sound(self, frame: VideoFrame, stretch: Stretch) -> bool:
+        """Whether the first frame shows that decoding could begin there."""
+        if stretch.first or stretch.marks[0].hidden:
+            return True
+        return frame.pts <= self.target and (frame.key_frame or frame.pict_type == 1)  # 1: I
+
+    def _check_end(self, marks: list[Mark]) -> None:
+        usual = 1 / self.video.nominal_rate / self.unit
+        end = max(m.pts + (m.duration or usual) for m in marks if not m.hidden)
+        lasts = (end - self.begin) * self.unit
+        if self.wish.start >= lasts:
+            raise past_the_end(self.video, lasts, self.wish.start)
+
+    def _finish(
+        self, found: dict[int, np.ndarray | None], picked: list[int], choice: Choice
+    ) -> list[np.ndarray]:
+        if choice.uneven:
+            self.video.note(UNEVEN)
+        missing = self.wish.num_frames - len(picked)
+        return [found[stamp] for stamp in [*picked, *picked[-1:] * missing]]
+
+
+def shown(marks: list[Mark]) -> list[int]:
+    """When the frames of packets are shown, in order.
+
+    Raises:
+        NotStamped: some have no stamp, or two the same.
+    """
+    stamps = [mark.pts for mark in marks if not mark.hidden]
+    if None in stamps or len(set(stamps)) < len(stamps):
+        raise NotStamped
+    return sorted(stamps)
+
+
+def first_shown(video: VideoFile) -> int:
+    """The stamp of the first frame that is shown; the file is at its beginning."""
+    marks: list[Mark] = []
+    first: int | None = None
+    for mark in video.marks():
+        marks.append(mark)
+        if not mark.hidden and mark.pts is not None:
+            first = mark.pts if first is None else min(first, mark.pts)
+        if first is not None and mark.dts is not None and mark.dts >= first:
+            break
+    if first is None:
+        raise NotStamped if marks else InputError(
+            f"{video.path.name} has no frames: choose another file."
+        )
+    if marks[0].hidden or marks[0].pts is None or first >= marks[0].pts:
+        return first
+    # it may lack a reference that was cut away before the file's beginning: then it is not shown
+    frames = video.decode(Stretch(None, 0, marks, complete=False, first=True))
+    return next((frame.pts for frame in frames if frame.pts is not None), first)
+
+
+def past_the_end(video: VideoFile, lasts: float, start: float) -> InputError:
+    """What is said of a start that no frame is on screen at."""
+    name = video.path.name
+    return InputError(f"{name} lasts {lasts:.2f} s: start before that, not at {start} s.")

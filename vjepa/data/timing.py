@@ -1,0 +1,101 @@
+"""Which frames of a video make up a clip: by counting where the rate is constant, else by time."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+UNBOUNDED = 1 << 40
+
+
+class Choice(NamedTuple):
+    """Frames that make up a clip.
+
+    Attributes:
+        indices: of the frames, in order; a short video's repeat.
+        uneven: whether they were taken by time, because their rate is not constant.
+        enough: False where frames must be known further on before one can choose.
+    """
+
+    indices: list[int]
+    uneven: bool
+    enough: bool
+
+
+def frame_indices(
+    available: int, native_fps: float, num_frames: int, first: int, fps: float
+) -> list[int]:
+    """Which of a video's `available` frames make up a clip that begins at frame `first`.
+
+    Equally spaced and inside the video; see `clips.read_frames` for what a short video gets.
+    """
+    room, steps = available - 1 - first, max(1, num_frames - 1)
+    step = min(frame_step(native_fps, fps), room // steps)
+    if step >= 1:
+        return [first + step * i for i in range(num_frames)]
+    return [first + round(room * i / steps) for i in range(num_frames)]
+
+
+def frame_step(native_fps: float, fps: float) -> int:
+    """The whole number of source frames that is nearest to the wanted rate, at least one."""
+    return max(1, round(native_fps / fps)) if math.isfinite(native_fps) else 1
+
+
+def choose(
+    times: Float64[np.ndarray, " n"], complete: bool, num_frames: int, fps: float, nominal: float
+) -> Choice:
+    """Chooses the frames of a clip that begins with the first of those given.
+
+    Args:
+        times: when each frame is shown, in seconds, rising; nothing between them is left out.
+        complete: whether the last of them is the video's last.
+        num_frames: T.
+        fps: frames per second of the clip.
+        nominal: frames per second that the container names; believed where the stamps agree.
+    """
+    spanned = int(np.searchsorted(times, times[0] + (num_frames - 1) / fps + 1e-6, side="right"))
+    window = times[: max(spanned, num_frames)]
+    if is_even(window):
+        rate, available = _rate(window, nominal), len(times) if complete else UNBOUNDED
+        indices = frame_indices(available, rate, num_frames, 0, fps)
+        return Choice(indices, False, indices[-1] < len(times))
+    wanted = times[0] + np.arange(num_frames) / fps
+    if wanted[-1] <= times[-1] + 0.5 / fps:
+        return Choice(_nearest(times, wanted), True, complete or wanted[-1] <= times[-1])
+    indices = frame_indices(len(times), len(times) * fps, num_frames, 0, fps)
+    return Choice(indices, True, complete)
+
+
+def is_even(times: Float64[np.ndarray, " n"]) -> bool:
+    """Whether frames follow each other at a constant rate, but for jitter and rounding.
+
+    A frame that is missing or shown twice as long as the others is uneven, and so is a slow drift.
+    The 3:2 pattern of films on television is not: counted, its motion is smooth.
+    """
+    if len(times) < 3:
+        return True
+    gaps = np.diff(times)
+    usual, mean = np.median(gaps), gaps.mean()
+    straight = times[0] + mean * np.arange(len(times))
+    jitter = np.abs(times - straight).max()
+    return bool(0.4 * usual < gaps.min() and gaps.max() < 1.6 * usual and jitter <= 0.6 * mean)
+
+
+def _rate(times: Float64[np.ndarray, " n"], nominal: float) -> float:
+    """Frames per second: the container's word, unless the stamps say something else."""
+    if len(times) < 2:
+        return nominal
+    measured = (len(times) - 1) / (times[-1] - times[0])
+    return nominal if abs(nominal / measured - 1) < 0.03 else float(measured)
+
+
+def _nearest(
+    times: Float64[np.ndarray, " n"], wanted: Float64[np.ndarray, " t"]
+) -> list[int]:
+    """For each wanted time the frame that is nearest to it; of two equally near the earlier."""
+    after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
+    earlier = wanted - times[after - 1] <= times[after] - wanted + 1e-9
+    return (after - earlier).tolist()
