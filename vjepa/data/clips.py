@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,21 @@ BUNDLED = Path(__file__).resolve().parents[2] / "assets" / "clips"
 #: was trained, so 16 frames see about two seconds.
 DEFAULT_FPS = 7.5
 
-VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
+VIDEO_SUFFIXES = tuple(
+    (
+        ".3g2 .3gp .3gpp .264 .265 .266 .amv .apng .apv .asf .avc .avi .avs2 .avs3 .bik .bk2 .cavs "
+        ".cdxl .cine .dav .dif .divx .dv .dvr-ms .evc .f4v .flc .fli .flm .flv .gif .gxf .h261 "
+        ".h263 .h264 .h265 .h266 .h26l .hevc .ifv .imx .ipu .ism .ismv .ivf .ivr .kux .lvf .lxf "
+        ".m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mlv .mod .mods .moflex .mov "
+        ".mp4 .mpe .mpeg .mpg .mpv .mts .mvi .mxf .mxg .nsv .nut .nuv .obu .ogg .ogm .ogv .pdv .psp "
+        ".qt .r3d .rcv .rm .rmvb .roq .ser .smk .swf .tod .ts .ty .usm .vc1 .viv .vob .vvc .webm "
+        ".wmv .wtv .xmv .y4m .yop"
+    ).split()
+)
+"""What FFmpeg's demuxers claim for video, but for endings that other files have too (.dat, .txt),
+and raw pixels, which say nothing of their size."""
+BESIDE = (".csv", ".tsv", ".txt", ".json", ".md")
+"""What may lie beside videos: lists, and what is said of them."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -65,10 +81,30 @@ def find_videos(folder: Path) -> list[Path]:
     Raises:
         InputError: there is none.
     """
-    found = sorted(filter(is_video, folder.rglob("*")))
+    files = sorted(folder.rglob("*"))
+    found = list(filter(is_video, files))
     if not found:
-        raise InputError(f"{folder} holds no video: put {', '.join(VIDEO_SUFFIXES)} files there.")
+        raise InputError(f"{folder} holds no video: put mp4, webm, mkv, avi or others there.")
+    warn_of_others(folder, files)
     return found
+
+
+def warn_of_others(folder: Path, files: Iterable[Path]) -> None:
+    """Says how many files of a folder are passed over, because they are not called like videos."""
+    others = Counter(
+        path.suffix.lower() or "no suffix"
+        for path in files
+        if not (is_video(path) or path.name.startswith(".") or path.suffix.lower() in BESIDE)
+        and is_file(path)
+    )
+    if others:
+        kinds = ", ".join(f"{suffix} ({n})" for suffix, n in others.most_common(5))
+        log.warning(
+            "%s: %d files are passed over, which are not called like videos: %s",
+            folder,
+            others.total(),
+            kinds,
+        )
 
 
 def read_frames(

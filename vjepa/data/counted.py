@@ -103,7 +103,7 @@ class Counted:
 
     def _numbered(self, begin: int, anchor: int) -> Iterator[tuple[int, VideoFrame]] | None:
         """Frames from a key frame on, each with its number; None if that is after the start."""
-        frames = self._decode_from(begin)
+        frames = decode_numbered(self.video, begin)
         if anchor == 0:
             return enumerate(frames)
         late = 0  # frames that follow the key frame in the file and are shown before it
@@ -120,27 +120,33 @@ class Counted:
         yield number, frame
         yield from enumerate(frames, start=number + 1)
 
-    def _decode_from(self, begin: int) -> Iterator[VideoFrame]:
-        """Frames in the order in which they are shown; their stamp is their packet's number."""
-        for number, packet in enumerate(self._packets_from(begin), start=begin):
-            packet.pts = number
-            yield from self.video.whole_frames(packet)
-        yield from self.video.whole_frames(None)
+def decode_numbered(video: VideoFile, begin: int) -> Iterator[VideoFrame]:
+    """Frames from a packet on, in the order in which they are shown.
 
-    def _packets_from(self, begin: int) -> Iterator[Packet]:
-        """The packets from a number on: by the container's table, if it finds the place with it."""
-        entries = self.video.entries()
-        if entries is not None and begin:
-            stamp = entries[begin].timestamp
-            self.video.seek(stamp)
-            packets = self.video.packets()
-            packet = next(packets, None)
-            if packet is not None and packet.dts == stamp:
-                yield packet
-                yield from packets
-                return
-        self.video.seek(None)
-        packets = self.video.packets()
-        for _ in range(begin):
-            next(packets, None)
-        yield from packets
+    The stamp of each is the number of the packet that it came in.
+    """
+    context = video.stream.codec_context
+    context.skip_frame = "DEFAULT"
+    for number, packet in enumerate(_packets_from(video, begin), start=begin):
+        packet.pts = number
+        yield from video.whole_frames(packet)
+    yield from video.whole_frames(None)
+
+
+def _packets_from(video: VideoFile, begin: int) -> Iterator[Packet]:
+    """The packets from a number on: by the container's table, if it finds the place with it."""
+    entries = video.entries()
+    if entries is not None and begin:
+        stamp = entries[begin].timestamp
+        video.seek(stamp)
+        packets = video.packets()
+        packet = next(packets, None)
+        if packet is not None and packet.dts == stamp:
+            yield packet
+            yield from packets
+            return
+    video.seek(None)
+    packets = video.packets()
+    for _ in range(begin):
+        next(packets, None)
+    yield from packets

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from vjepa.data.clips import VIDEO_SUFFIXES, is_file, is_video
+from vjepa.data.clips import is_file, is_video, warn_of_others
 from vjepa.data.video_lists import read_list
 from vjepa.errors import InputError
 
@@ -176,7 +176,8 @@ def _read_folder(folder: Path) -> LabelledVideos:
     """Class folders, or a flat folder without labels."""
     videos = _videos_below(folder)
     if not videos:
-        raise InputError(f"{folder} holds no video: put {', '.join(VIDEO_SUFFIXES)} there.")
+        raise InputError(f"{folder} holds no video: put mp4, webm, mkv, avi or others there.")
+    warn_of_others(folder, folder.rglob("*"))
     classes, labels = np.unique(list(videos.values()), return_inverse=True)
     classes = tuple(classes.tolist())
     if classes == ("",):

@@ -11,7 +11,7 @@ at last with the file.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 
 from vjepa.data.counted import Counted
 from vjepa.data.timing import Choice, choose
-from vjepa.data.video_file import Broken, Mark, Moved, NotStamped, Stretch, VideoFile, Wish
+from vjepa.data.video_file import Broken, Mark, Moved, NotStamped, Stretch, VideoFile, Wish, is_key
 from vjepa.errors import InputError
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class Stamped:
         """Stretches from three key frames before the start, and from the file's beginning."""
         self.video.seek(None)
         marks, complete = self._scan()
+        shown(marks)  # all are stamped
         keys = [i for i, m in enumerate(marks) if m.key and m.pts <= self.target]
         for i in dict.fromkeys([*reversed(keys[-3:]), 0]):
             yield Stretch(None, i, marks[i:], complete, i == 0)
@@ -167,10 +168,24 @@ class Stamped:
         if stretch.complete:
             self._check_end(stretch.marks)
         picked = [stamps[i] for i in choice.indices]
-        found = {} if choice.uneven else self._decode(stretch, picked, fast=True)
+        found = self._decode_fast(stretch, picked) if self._trusted(choice, stretch.marks) else {}
         if not set(picked) <= found.keys():
             return self._decode_all(stretch, picked)
         return self._finish(found, picked, choice)
+
+    def _trusted(self, choice: Choice, marks: list[Mark]) -> bool:
+        """Whether frames will come out as their packets are stamped.
+
+        VP8 has packets that only others refer to; ASF with B-frames has stamps that are made up.
+        """
+        name = self.video.stream.codec_context.name
+        return not (choice.uneven and name == "vp8") and not made_up(self.video, marks)
+
+    def _decode_fast(self, stretch: Stretch, picked: list[int]) -> dict[int, np.ndarray | None]:
+        try:
+            return self._decode(stretch, picked, fast=True)
+        except Moved:
+            return {}
 
     def _decode_all(self, stretch: Stretch, picked: list[int]) -> list[np.ndarray] | None:
         """The frames, chosen by the stamps that come out of the decoder."""
@@ -195,7 +210,7 @@ class Stamped:
         Args:
             stretch: where they are.
             picked: which of them are cropped.
-            fast: leave out others where possible, and stop after the last.
+            fast: leave out others where possible.
         """
         wanted, found = set(picked), {}
         for frame in self.video.decode(stretch, wanted if fast else None):
@@ -204,15 +219,13 @@ class Stamped:
             if not found and not self._sound(frame, stretch):
                 return {}
             found[frame.pts] = self.wish.cropped(frame, self.video) if frame.pts in wanted else None
-            if fast and frame.pts >= picked[-1]:
-                break
         return found
 
     def _sound(self, frame: VideoFrame, stretch: Stretch) -> bool:
         """Whether the first frame shows that decoding could begin there."""
         if stretch.first or stretch.marks[0].hidden:
             return True
-        return frame.pts <= self.target and (frame.key_frame or frame.pict_type == 1)  # 1: I
+        return frame.pts <= self.target and is_key(frame)
 
     def _check_end(self, marks: list[Mark]) -> None:
         usual = 1 / self.video.nominal_rate / self.unit
@@ -240,6 +253,13 @@ def shown(marks: list[Mark]) -> list[int]:
     if None in stamps or len(set(stamps)) < len(stamps):
         raise NotStamped
     return sorted(stamps)
+
+
+def made_up(video: VideoFile, marks: list[Mark]) -> bool:
+    """Whether stamps may be the order of storing, though frames are shown in another one."""
+    if video.format.startswith(("mov", "matroska")) or not video.reorders:
+        return False
+    return all(a.pts < b.pts for a, b in pairwise(marks))
 
 
 def first_shown(video: VideoFile) -> int:

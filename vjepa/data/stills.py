@@ -15,12 +15,17 @@ from vjepa.data.timing import choose
 from vjepa.data.video_file import Wish
 from vjepa.errors import InputError
 
+Crop = Callable[[np.ndarray], np.ndarray]
+Pick = Callable[[np.ndarray, float], list[int]]
+
 FORMATS = (
     "AVIF BMP DDS DIB GIF ICNS ICO IM JPEG JPEG2000 PCX PNG PPM PSD QOI SGI SUN TIFF WEBP XBM"
 ).split()
 """Formats of Pillow that say at their beginning what they are; no video is mistaken for one."""
 MOVING = {"AVIF", "GIF", "PNG", "TIFF", "WEBP"}
 """Formats whose further pictures are later ones, not smaller ones or layers."""
+STREAMS = (".mjpeg", ".mjpg")
+"""What is called so begins like a photo, and is one after the other."""
 PHONE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 SHORTEST = 0.02
 """Seconds; a picture that is to be shown for less is shown for `USUAL`, as browsers do."""
@@ -57,6 +62,30 @@ def read(path: Path, wish: Wish) -> Clip | None:
         return Clip(np.stack(frames), (UNEVEN,) if choice.uneven else ())
 
 
+def read_picked(path: Path, pick: Pick, crop: Crop) -> Clip | None:
+    """Pictures of a film by their places in it; a still picture is the only one of its film.
+
+    Args:
+        path: of a file that is there.
+        pick: given when each picture is shown, in seconds, and a rate: the places.
+        crop: what is made of each.
+
+    Returns:
+        None where the file is no picture.
+
+    Raises:
+        InputError: it is damaged or too large, or a HEIC photo.
+    """
+    with _opened(path) as image:
+        if image is None:
+            return None
+        if not moves(image):
+            places = pick(np.zeros(1), 1 / USUAL)
+            return Clip(np.stack([crop(rgb(image))] * len(places)))
+        places = pick(page_times(image)[:-1], 1 / USUAL)
+        return Clip(np.stack(read_pages(image, places, crop)))
+
+
 def moves(image: Image.Image) -> bool:
     """Whether an image is a film: several pictures of one size, one after the other.
 
@@ -75,13 +104,14 @@ def page_times(image: Image.Image) -> Float64[np.ndarray, " n"]:
     """When each picture of a film is shown, in seconds from the first; at last, when it ends."""
     lasting = []
     for page in _pages(image):
+        page.load()  # only then does WebP say it
         seconds = float(page.info.get("duration") or 0) / 1000
         lasting.append(seconds if seconds >= SHORTEST else USUAL)
     return np.cumsum([0.0, *lasting])
 
 
 def read_pages(
-    image: Image.Image, indices: list[int], crop: Callable[[np.ndarray], np.ndarray]
+    image: Image.Image, indices: list[int], crop: Crop
 ) -> list[np.ndarray]:
     """Pictures of a film, cropped, in one forward pass."""
     wanted = set(indices)
@@ -120,7 +150,8 @@ def _scaled(values: np.ndarray, mode: str) -> UInt8[np.ndarray, "h w"]:
 def _opened(path: Path) -> Iterator[Image.Image | None]:
     """The image in a file; None where it is none. What fails inside becomes one sentence."""
     try:
-        image = Image.open(path, formats=FORMATS)
+        stream = path.suffix.lower() in STREAMS
+        image = None if stream else Image.open(path, formats=FORMATS)
     except UnidentifiedImageError:
         _refuse_heic(path)
         image = None

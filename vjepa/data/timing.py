@@ -58,8 +58,9 @@ def choose(
     """
     spanned = int(np.searchsorted(times, times[0] + (num_frames - 1) / fps + 1e-6, side="right"))
     window = times[: max(spanned, num_frames)]
-    if is_even(window):
-        rate, available = _rate(window, nominal), len(times) if complete else UNBOUNDED
+    rate = measured_rate(window, nominal)
+    if is_even(window) and (rate == nominal or _agrees(rate, fps)):
+        available = len(times) if complete else UNBOUNDED
         indices = frame_indices(available, rate, num_frames, 0, fps)
         return Choice(indices, False, indices[-1] < len(times))
     wanted = times[0] + np.arange(num_frames) / fps
@@ -84,7 +85,13 @@ def is_even(times: Float64[np.ndarray, " n"]) -> bool:
     return bool(0.4 * usual < gaps.min() and gaps.max() < 1.6 * usual and jitter <= 0.6 * mean)
 
 
-def _rate(times: Float64[np.ndarray, " n"], nominal: float) -> float:
+def _agrees(rate: float, fps: float) -> bool:
+    """Whether whole steps come near to the wanted rate; else a stretch at a rate of its own is
+    taken by time."""
+    return 0.8 <= rate / frame_step(rate, fps) / fps <= 1.25
+
+
+def measured_rate(times: Float64[np.ndarray, " n"], nominal: float) -> float:
     """Frames per second: the container's word, unless the stamps say something else."""
     if len(times) < 2:
         return nominal

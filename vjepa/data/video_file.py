@@ -7,6 +7,7 @@ the frame is decoded, so that frames are chosen first and decoded afterwards.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,6 +30,9 @@ INDEXED = ("mov", "matroska", "avi")
 """Containers whose own tables say where to begin decoding; elsewhere packets are walked through."""
 SOUGHT = ("mpegts", "mpeg", "asf")
 """Containers without such tables that can be sought by stamps, if these rise."""
+RAW = {"avs2", "avs3", "cavsvideo", "dirac", "evc", "h261", "h263", "h264", "hevc", "m4v", "mjpeg"}
+RAW |= {"mpegvideo", "vc1", "vvc"}
+"""Streams without a container: their stamps are made up."""
 WALKED_BYTES = 64 << 20
 PLACES = 16  # where stamps are looked at
 PLAYLISTS = {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tedcaptions"}
@@ -151,15 +155,27 @@ class VideoFile:
         context.options = {"max_pixels": str(MAX_PIXELS)}
 
     @property
+    def format(self) -> str:
+        """FFmpeg's name of the container."""
+        return self.container.format.name
+
+    @property
+    def reorders(self) -> bool:
+        """Whether frames may be shown in another order than they are stored in."""
+        return bool(self.stream.codec_context.has_b_frames)
+
+    @property
     def indexed(self) -> bool:
         """Whether the container's own tables are used to seek."""
-        return self.container.format.name.startswith(INDEXED)
+        return self.format.startswith(INDEXED)
 
     @property
     def nominal_rate(self) -> float:
         """Frames per second by the container's word; 25 where it says nothing sensible."""
         stream = self.stream
         rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+        if self.format in RAW | {"asf"}:  # a default, and rounded to milliseconds
+            rates = rates[1:]
         return next((float(r) for r in rates if r and 0.01 <= r <= 1000), 25.0)
 
     @property
@@ -171,7 +187,7 @@ class VideoFile:
     def entries(self) -> IndexEntries | None:
         """One entry for each packet, in their order; None where the container has no such table."""
         entries = self.stream.index_entries
-        return entries if self.container.format.name == "avi" and len(entries) > 1 else None
+        return entries if self.format == "avi" and len(entries) > 1 else None
 
     def stamps_rise(self) -> bool:
         """Whether a large file without a table can be sought by its stamps.
@@ -180,7 +196,7 @@ class VideoFile:
         place, which they do not where recordings were put one behind the other.
         """
         size = self.path.stat().st_size
-        if size <= WALKED_BYTES or not self.container.format.name.startswith(SOUGHT):
+        if size <= WALKED_BYTES or not self.format.startswith(SOUGHT):
             return False
         from av.error import FFmpegError
 
@@ -221,11 +237,11 @@ class VideoFile:
 
     def marks(self) -> Iterator[Mark]:
         """What the container says of the packets from here on."""
-        guessed = self.container.format.name == "avi"  # it has no stamps of when frames are shown
+        raw, guessed = self.format in RAW, self.format == "avi"  # has no stamps of when to show
         for count, p in enumerate(self.packets()):
             if count > MAX_MARKS:
                 raise InputError(f"{self.path.name} has too many frames: cut it into pieces.")
-            pts = None if guessed and p.pts != p.dts else p.pts
+            pts = None if raw or (guessed and p.pts != p.dts) else p.pts
             yield Mark(pts, p.dts, p.duration or 0, p.is_keyframe, p.is_discard)
 
     def decode(self, stretch: Stretch, wanted: set[int] | None = None) -> Iterator[VideoFrame]:
@@ -233,25 +249,39 @@ class VideoFile:
 
         Args:
             stretch: begins where decoding can begin.
-            wanted: stamps of the frames that are needed; the decoder may leave out others on which
-                none depends. None: all of them.
+            wanted: stamps of the frames that are needed. Others are left out where none of these
+                depends on them: by the decoder, and by going on to a later key frame. None: all.
 
         Raises:
             Broken: a frame cannot be decoded, and the file is not to be tolerant.
-            Moved: the container does not find the stretch again.
+            Moved: the container does not find the stretch again, or a key frame is none.
         """
         self.seek(stretch.seek)
-        context = self.stream.codec_context
         packets = self.packets()
         for _ in range(stretch.skip):
             next(packets, None)
-        for mark, packet in zip(stretch.marks, packets, strict=False):
+        numbered = enumerate(zip(stretch.marks, packets, strict=False))
+        for run in runs(stretch.marks, wanted):
+            frames = self._decode_run(numbered, run, wanted)
+            for count, frame in enumerate(frames):
+                if count == 0 and run.start and not is_key(frame):
+                    raise Moved
+                yield frame
+            self.stream.codec_context.flush_buffers()
+
+    def _decode_run(
+        self, numbered: Iterator[tuple[int, tuple[Mark, Packet]]], run: range, wanted: set | None
+    ) -> Iterator[VideoFrame]:
+        context = self.stream.codec_context
+        for i, (mark, packet) in numbered:
             if packet.dts != mark.dts:
                 raise Moved
-            needed = wanted is None or mark.key or mark.pts in wanted
-            context.skip_frame = "DEFAULT" if needed else "NONREF"
-            yield from self.whole_frames(packet)
-        context.skip_frame = "DEFAULT" if wanted is None else "NONREF"
+            if i in run:
+                needed = wanted is None or mark.key or mark.pts in wanted
+                context.skip_frame = "DEFAULT" if needed else "NONREF"
+                yield from self.whole_frames(packet)
+            if i >= run.stop - 1:
+                break
         yield from self.whole_frames(None)
 
     def whole_frames(self, packet: Packet | None) -> Iterator[VideoFrame]:
@@ -274,6 +304,33 @@ class VideoFile:
                 raise Broken
             else:
                 self.note(CUT_OFF)
+
+
+def runs(marks: list[Mark], wanted: set[int] | None) -> list[range]:
+    """Which packets must be decoded, in runs that each begin with a key frame.
+
+    Args:
+        marks: of the packets; the first is of a key frame.
+        wanted: stamps of the frames that are needed; None: all.
+    """
+    if wanted is None:
+        return [range(len(marks))]
+    keys = [i for i, mark in enumerate(marks) if mark.key and not mark.hidden]
+    stamps = [marks[i].pts for i in keys]
+    found: list[range] = []
+    for i in sorted(i for i, mark in enumerate(marks) if mark.pts in wanted):
+        before = bisect_right(stamps, marks[i].pts) - 1
+        begin = keys[before] if before >= 0 else 0
+        if found and begin < found[-1].stop:
+            found[-1] = range(found[-1].start, i + 1)
+        else:
+            found.append(range(begin if found else 0, i + 1))
+    return found
+
+
+def is_key(frame: VideoFrame) -> bool:
+    """Whether a frame shows that decoding could begin with it."""
+    return bool(frame.key_frame) or frame.pict_type == 1  # I
 
 
 def open_track(path: Path) -> tuple[InputContainer, VideoStream]:
