@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from vjepa.data import reader, stills
+from vjepa.data import packed, reader, stills
 from vjepa.data.reader import Clip
 from vjepa.data.timing import frame_indices
 from vjepa.data.upright import square
@@ -159,7 +159,7 @@ def read_with_notes(
     _check_numbers(image_size, num_frames, start, fps)
     path = existing_file(source)
     wish = Wish(start, fps or DEFAULT_FPS, num_frames, image_size, lambda im: square(im, image_size))
-    return stills.read(path, wish) or reader.read(path, wish)
+    return packed.read(path, wish) or stills.read(path, wish) or reader.read(path, wish)
 
 
 def read_clip(

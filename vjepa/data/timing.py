@@ -65,7 +65,7 @@ def choose(
         return Choice(indices, False, indices[-1] < len(times))
     wanted = times[0] + np.arange(num_frames) / fps
     if wanted[-1] <= times[-1] + 0.5 / fps:
-        return Choice(_nearest(times, wanted), True, complete or wanted[-1] <= times[-1])
+        return Choice(nearest(times, wanted), True, complete or wanted[-1] <= times[-1])
     indices = frame_indices(len(times), len(times) * fps, num_frames, 0, fps)
     return Choice(indices, True, complete)
 
@@ -99,10 +99,10 @@ def measured_rate(times: Float64[np.ndarray, " n"], nominal: float) -> float:
     return nominal if abs(nominal / measured - 1) < 0.03 else float(measured)
 
 
-def _nearest(
+def nearest(
     times: Float64[np.ndarray, " n"], wanted: Float64[np.ndarray, " t"]
 ) -> list[int]:
-    """For each wanted time the frame that is nearest to it; of two equally near the earlier."""
+    """For each wanted time the place of the frame that is nearest to it; of two equally near the earlier."""
     after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
     earlier = wanted - times[after - 1] <= times[after] - wanted + 1e-9
     return (after - earlier).tolist()

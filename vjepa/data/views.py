@@ -15,6 +15,7 @@ from jaxtyping import Float64, Int64, UInt8
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
+from vjepa.data import packed
 from vjepa.data.clips import DEFAULT_FPS, existing_file
 from vjepa.data.datasets import LabelledVideos
 from vjepa.data.timing import choose, frame_indices, is_even, measured_rate
@@ -68,7 +69,8 @@ def read_views(source: str | Path, config: ModelConfig, clips: int = 2, views: i
             log.warning(SHORT, path, len(times), config.num_frames)
         return spread(times, rate, config.num_frames, clips).flatten().tolist()
 
-    frames = read_picked(path, pick, crop, config.image_size).frames  # (clips*t, views, ...)
+    clip = packed.read_picked(path, pick, crop) or read_picked(path, pick, crop, config.image_size)
+    frames = clip.frames  # (clips * t, views, ...)
     frames = frames.reshape(clips, config.num_frames, *frames.shape[1:])
     return np.ascontiguousarray(frames.swapaxes(1, 2))
 
