@@ -30,7 +30,7 @@ class Counted:
 
     def __init__(self, video: VideoFile, wish: Wish) -> None:
         self.video, self.wish = video, wish
-        self.rate = video.nominal_rate
+        self.rate = counted_rate(video)
         self.first = int(wish.start * self.rate + 1e-2)
 
     def read(self) -> list[np.ndarray]:
@@ -46,19 +46,16 @@ class Counted:
             if set(picked) <= found.keys():
                 return [found[i] for i in picked]
             self._check_end(total)
-        raise InputError(f"{self.video.path.name} is damaged: its frames cannot be decoded.")
+        raise InputError(f"{self.video.path.name} is damaged, its frames cannot be decoded: choose another.")
 
     def _pick(self, total: int) -> list[int]:
         wish = self.wish
         return frame_indices(total, self.rate, wish.num_frames, self.first, wish.fps)
 
     def _check_end(self, total: int) -> None:
+        self.video.check_length(total / self.rate)
         if self.first >= total:
-            lasts = total / self.rate
-            raise InputError(
-                f"{self.video.path.name} lasts {lasts:.2f} s: start before that, not at "
-                f"{self.wish.start} s."
-            )
+            raise self.video.past_the_end(total / self.rate, self.wish.start)
 
     def _decode(self, picked: list[int]) -> tuple[dict[int, np.ndarray], int]:
         """Frames by their number, and how many there are where that was seen."""
@@ -120,6 +117,16 @@ class Counted:
         yield number, frame
         yield from enumerate(frames, start=number + 1)
 
+def counted_rate(video: VideoFile) -> float:
+    """Frames per second: the container's word, unless its table leaves places empty."""
+    entries, nominal = video.entries(), video.nominal_rate
+    if entries is None:
+        return nominal
+    ticks = entries[-1].timestamp - entries[0].timestamp
+    measured = (len(entries) - 1) / max(1, ticks) / float(video.stream.time_base)
+    return nominal if abs(nominal / measured - 1) < 0.03 else measured
+
+
 def decode_numbered(video: VideoFile, begin: int) -> Iterator[VideoFrame]:
     """Frames from a packet on, in the order in which they are shown.
 
@@ -129,8 +136,8 @@ def decode_numbered(video: VideoFile, begin: int) -> Iterator[VideoFrame]:
     context.skip_frame = "DEFAULT"
     for number, packet in enumerate(_packets_from(video, begin), start=begin):
         packet.pts = number
-        yield from video.whole_frames(packet)
-    yield from video.whole_frames(None)
+        yield from video.whole_frames(packet, count_all=True)
+    yield from video.whole_frames(None, count_all=True)
 
 
 def _packets_from(video: VideoFile, begin: int) -> Iterator[Packet]:

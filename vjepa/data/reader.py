@@ -96,7 +96,7 @@ class Stamped:
                 continue
             if frames is not None:
                 return frames
-        raise InputError(f"{self.video.path.name} is damaged: its frames cannot be decoded.")
+        raise InputError(f"{self.video.path.name} is damaged, its frames cannot be decoded: choose another.")
 
     def _stretches(self) -> Iterator[Stretch]:
         """Where decoding may begin, ever earlier."""
@@ -231,8 +231,9 @@ class Stamped:
         usual = 1 / self.video.nominal_rate / self.unit
         end = max(m.pts + (m.duration or usual) for m in marks if not m.hidden)
         lasts = (end - self.begin) * self.unit
+        self.video.check_length(lasts)
         if self.wish.start >= lasts:
-            raise past_the_end(self.video, lasts, self.wish.start)
+            raise self.video.past_the_end(lasts, self.wish.start)
 
     def _finish(
         self, found: dict[int, np.ndarray | None], picked: list[int], choice: Choice
@@ -281,9 +282,3 @@ def first_shown(video: VideoFile) -> int:
     # it may lack a reference that was cut away before the file's beginning: then it is not shown
     frames = video.decode(Stretch(None, 0, marks, complete=False, first=True))
     return next((frame.pts for frame in frames if frame.pts is not None), first)
-
-
-def past_the_end(video: VideoFile, lasts: float, start: float) -> InputError:
-    """What is said of a start that no frame is on screen at."""
-    name = video.path.name
-    return InputError(f"{name} lasts {lasts:.2f} s: start before that, not at {start} s.")

@@ -7,6 +7,7 @@ the frame is decoded, so that frames are chosen first and decoded afterwards.
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ SOUGHT = ("mpegts", "mpeg", "asf")
 RAW = {"avs2", "avs3", "cavsvideo", "dirac", "evc", "h261", "h263", "h264", "hevc", "m4v", "mjpeg"}
 RAW |= {"mpegvideo", "vc1", "vvc"}
 """Streams without a container: their stamps are made up."""
+STREAMED = ("mpegts", "mpeg")
+"""Made to be cut and joined: where they were, a packet counts as corrupt that may be whole."""
 WALKED_BYTES = 64 << 20
 PLACES = 16  # where stamps are looked at
 PLAYLISTS = {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tedcaptions"}
@@ -210,6 +213,31 @@ class VideoFile:
             stamps.append(mark.dts if mark else None)
         return None not in stamps and all(a < b for a, b in pairwise(stamps))
 
+    def check_length(self, seconds: float) -> None:
+        """Says that the file is cut off, where its track ends long before it should."""
+        if self._declared_seconds - seconds > max(0.5, 0.02 * seconds):
+            self.note(CUT_OFF)
+
+    @property
+    def _declared_seconds(self) -> float:
+        """How long the track is by the file's word; 0 where it says nothing of this track."""
+        import av
+
+        tagged = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", self.stream.metadata.get("DURATION", ""))
+        if tagged:
+            hours, minutes, seconds = map(float, tagged.groups())
+            return 3600 * hours + 60 * minutes + seconds
+        if self.stream.duration:
+            return float(self.stream.duration * self.stream.time_base)
+        alone = len(self.container.streams) == 1
+        return (self.container.duration or 0) / av.time_base if alone else 0.0
+
+    def past_the_end(self, lasts: float, start: float) -> InputError:
+        """What is said of a start at which no frame is on screen."""
+        cut = ", as it is cut off" * (CUT_OFF in self.notes)
+        name = self.path.name
+        return InputError(f"{name} lasts {lasts:.2f} s{cut}: start before that, not at {start} s.")
+
     def note(self, sentence: str) -> None:
         """Says something once."""
         if sentence not in self.notes:
@@ -221,7 +249,7 @@ class VideoFile:
 
         try:
             for packet in self.container.demux(self.stream):
-                if packet.is_corrupt:
+                if packet.is_corrupt and not self.format.startswith(STREAMED):
                     self.note(CUT_OFF)
                 elif packet.size:
                     yield packet
@@ -284,8 +312,15 @@ class VideoFile:
                 break
         yield from self.whole_frames(None)
 
-    def whole_frames(self, packet: Packet | None) -> Iterator[VideoFrame]:
-        """The frames that a packet brings out, None the last ones; those that are whole."""
+    def whole_frames(
+        self, packet: Packet | None, count_all: bool = False
+    ) -> Iterator[VideoFrame]:
+        """The frames that a packet brings out, None the last ones; those that are whole.
+
+        Args:
+            packet: the next one; None: there is none.
+            count_all: also those that are not, because frames are counted.
+        """
         from av.error import FFmpegError
 
         try:
@@ -296,7 +331,7 @@ class VideoFile:
             self.note(CUT_OFF)
             return
         for frame in frames:
-            if not frame.is_corrupt:
+            if count_all or not frame.is_corrupt:
                 if is_hdr(frame):
                     self.note(HDR)
                 yield frame

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from vjepa.data import stills
-from vjepa.data.counted import decode_numbered
+from vjepa.data.counted import counted_rate, decode_numbered
 from vjepa.data.reader import Clip, first_shown, made_up, shown
 from vjepa.data.upright import upright
 from vjepa.data.video_file import Broken, Mark, Moved, NotStamped, Stretch, VideoFile
@@ -87,7 +87,7 @@ class Whole:
 
     def _by_count(self) -> list[np.ndarray]:
         total = sum(1 for _ in decode_numbered(self.video, 0))
-        picked = self._picked(range(total), unit=1 / self.video.nominal_rate)
+        picked = self._picked(range(total), unit=1 / counted_rate(self.video))
         wanted, frames = set(picked), enumerate(decode_numbered(self.video, 0))
         found = {i: self.cropped(frame) for i, frame in frames if i in wanted}
         return [found[i] for i in picked]
@@ -95,7 +95,7 @@ class Whole:
     def _picked(self, stamps: list[int] | range, unit: float | None = None) -> list[int]:
         if not stamps:
             name = self.video.path.name
-            raise InputError(f"{name} is damaged: its frames cannot be decoded.")
+            raise InputError(f"{name} is damaged, its frames cannot be decoded: choose another.")
         times = (np.array(stamps) - stamps[0]) * (unit or float(self.video.stream.time_base))
         return [stamps[i] for i in self.pick(times, self.video.nominal_rate)]
 
