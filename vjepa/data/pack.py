@@ -90,8 +90,8 @@ def _prepare(out: Path, settings: PackSettings, paths: list[Path]) -> None:
     """Makes the folder, or checks that it is the same pack begun before."""
     if settings.short_side < 16 or not 0 < settings.fps < 1000:
         raise InputError("A pack needs a short side of 16 or more pixels, and a positive rate.")
-    if any(out.resolve() == path.resolve().parent for path in paths):
-        raise InputError(f"{out} is the folder of the videos: choose another for the pack.")
+    if any(out.resolve() in path.resolve().parents for path in paths):
+        raise InputError(f"{out} holds the videos: choose another folder for the pack.")
     mark = out / MARK
     if mark.is_file():
         made = json.loads(mark.read_text())

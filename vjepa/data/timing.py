@@ -65,7 +65,7 @@ def choose(
         return Choice(indices, False, indices[-1] < len(times))
     wanted = times[0] + np.arange(num_frames) / fps
     if wanted[-1] <= times[-1] + 0.5 / fps:
-        return Choice(nearest(times, wanted), True, complete or wanted[-1] <= times[-1])
+        return Choice(nearest(times, wanted), True, complete or bool(wanted[-1] <= times[-1]))
     indices = frame_indices(len(times), len(times) * fps, num_frames, 0, fps)
     return Choice(indices, True, complete)
 
