@@ -1,4 +1,4 @@
-"""Videos of many kinds, made with PyAV: every frame shows its number, its colours tell the corners."""
+"""Videos of many kinds, made with PyAV: every frame shows its number and where its corners are."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PIXELS = {"mjpeg": "yuvj420p", "prores": "yuv422p10le"}
 
 
 def painted(count: int, height: int = 96, width: int = 144) -> np.ndarray:
-    """Four coloured quarters, and in the middle square a strip of blocks that counts: (T, H, W, 3)."""
+    """Four coloured quarters, and in the middle a strip of blocks that counts: (T, H, W, 3)."""
     frames = np.zeros((count, height, width, 3), np.uint8)
     top, left = np.s_[: height // 2], np.s_[: width // 2]
     bottom, right = np.s_[height // 2 :], np.s_[width // 2 :]

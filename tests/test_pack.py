@@ -36,6 +36,7 @@ def in_process(datasets, out, settings=SETTINGS):
 
     class Pool:
         def __init__(self, *_, **__): ...
+
         __enter__ = lambda self: self  # noqa: E731
         __exit__ = lambda self, *_: None  # noqa: E731
 
@@ -57,7 +58,9 @@ def test_labels_are_carried_along_and_what_is_left_out_is_counted(folder, tmp_pa
     assert [path for path, _ in made.left_out] == [str(folder / "goes" / "broken.mp4")]
     dataset = open_dataset(tmp_path / "pack")
     assert dataset.classes == ("falls down", "goes")
-    kinds = {path.name: dataset.classes[i] for path, i in zip(dataset.paths, dataset.labels, strict=True)}
+    kinds = {
+        path.name: dataset.classes[i] for path, i in zip(dataset.paths, dataset.labels, strict=True)
+    }
     assert kinds == {
         packed_name(folder / "falls down" / "a.avi"): "falls down",
         packed_name(folder / "falls down" / "b.mkv"): "falls down",
@@ -100,7 +103,10 @@ def test_an_uneven_rate_becomes_constant(tmp_path):
 def test_splits_stay_splits(folder, tmp_path):
     lists = folder.parent / "lists"
     lists.mkdir()
-    for split, names in (("train", ["falls down/a.avi", "goes/a.ts"]), ("val", ["falls down/b.mkv"])):
+    for split, names in (
+        ("train", ["falls down/a.avi", "goes/a.ts"]),
+        ("val", ["falls down/b.mkv"]),
+    ):
         lines = [f"{name}\t{int(name.startswith('goes'))}\n" for name in names]
         (lists / f"{split}.csv").write_text("".join(lines))
     in_process(open_splits(lists, videos=folder), tmp_path / "pack")

@@ -185,7 +185,9 @@ def test_a_file_that_is_cut_off_gives_what_is_there_and_a_note(tmp_path):
             seen(path, start=3.5)
 
 
-@pytest.mark.parametrize(("container", "kind"), [("mp4", "h264"), ("ts", "hevc-open"), ("mkv", "vp9")])
+@pytest.mark.parametrize(
+    ("container", "kind"), [("mp4", "h264"), ("ts", "hevc-open"), ("mkv", "vp9")]
+)
 def test_damage_looks_the_same_at_every_reading(tmp_path, container, kind):
     path = encode(tmp_path / f"a.{container}", painted(COUNT), kind)
     data, dice = bytearray(path.read_bytes()), np.random.default_rng(0)
@@ -257,7 +259,9 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path, ratio, size):
 
 
 @pytest.mark.parametrize("size", [32, 200])
-@pytest.mark.parametrize(("matrix", "full"), [(1, False), (1, True), (5, False), (5, True), (9, False)])
+@pytest.mark.parametrize(
+    ("matrix", "full"), [(1, False), (1, True), (5, False), (5, True), (9, False)]
+)
 def test_colours_follow_range_and_matrix(tmp_path, size, matrix, full):
     colour = np.array([190, 60, 90], np.uint8)
     path = tmp_path / "a.mp4"
@@ -357,7 +361,14 @@ def test_cover_art_is_no_video_and_the_track_beside_it_is(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="such names are not allowed there")
 @pytest.mark.parametrize(
     "name",
-    ["2024-01-01T12:30:00.mp4", "a\nb.mp4", "視" * 83 + "ab.mp4", "%03d.mp4", "-i.mp4", "pipe:0.mp4"],
+    [
+        "2024-01-01T12:30:00.mp4",
+        "a\nb.mp4",
+        "視" * 83 + "ab.mp4",
+        "%03d.mp4",
+        "-i.mp4",
+        "pipe:0.mp4",
+    ],
     ids=ascii,
 )
 def test_names_that_are_hard(tmp_path, monkeypatch, name):

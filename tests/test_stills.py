@@ -1,4 +1,4 @@
-"""Pictures, and pictures that move: upright, over white, scaled to 8 bits, and clips where they are."""
+"""Pictures, and pictures that move: upright, over white, scaled to 8 bits."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,13 @@ def pictures(count: int) -> list[Image.Image]:
 
 @pytest.mark.parametrize(
     ("turned", "seen"),
-    [(1, "tl tr bl br"), (2, "tr tl br bl"), (3, "br bl tr tl"), (6, "bl tl br tr"), (8, "tr br tl bl")],
+    [
+        (1, "tl tr bl br"),
+        (2, "tr tl br bl"),
+        (3, "br bl tr tl"),
+        (6, "bl tl br tr"),
+        (8, "tr br tl bl"),
+    ],
 )
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 def test_a_photo_is_turned_upright(tmp_path, suffix, turned, seen):
@@ -113,5 +119,5 @@ def test_a_smaller_second_page_is_no_film(tmp_path):
 
 def test_a_heic_photo_is_refused_by_name(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
-    with pytest.raises(InputError, match="HEIC photo.*JPEG"):
+    with pytest.raises(InputError, match=r"HEIC photo.*JPEG"):
         read_frames(tmp_path / "a.heic", 64, 4)

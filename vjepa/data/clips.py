@@ -18,7 +18,6 @@ from jaxtyping import UInt8
 
 from vjepa.data import packed, reader, stills
 from vjepa.data.reader import Clip
-from vjepa.data.timing import frame_indices
 from vjepa.data.upright import square
 from vjepa.data.video_file import Wish
 from vjepa.errors import InputError
@@ -42,8 +41,8 @@ VIDEO_SUFFIXES = tuple(
         ".cdxl .cine .dav .dif .divx .dv .dvr-ms .evc .f4v .flc .fli .flm .flv .gif .gxf .h261 "
         ".h263 .h264 .h265 .h266 .h26l .hevc .ifv .imx .ipu .ism .ismv .ivf .ivr .kux .lvf .lxf "
         ".m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mlv .mod .mods .moflex .mov "
-        ".mp4 .mpe .mpeg .mpg .mpv .mts .mvi .mxf .mxg .nsv .nut .nuv .obu .ogg .ogm .ogv .pdv .psp "
-        ".qt .r3d .rcv .rm .rmvb .roq .ser .smk .swf .tod .ts .ty .usm .vc1 .viv .vob .vvc .webm "
+        ".mp4 .mpe .mpeg .mpg .mpv .mts .mvi .mxf .mxg .nsv .nut .nuv .obu .ogg .ogm .ogv .pdv "
+        ".psp .qt .r3d .rcv .rm .rmvb .roq .ser .smk .swf .tod .ts .ty .usm .vc1 .viv .vob .vvc .webm "
         ".wmv .wtv .xmv .y4m .yop"
     ).split()
 )
@@ -118,9 +117,9 @@ def read_frames(
 
     Frames are equally spaced: the step is the whole number of source frames nearest to the wanted
     rate, because an uneven step would make smooth motion judder. Where the source's own rate is
-    uneven, the frames nearest in time are taken, and a warning says so. A video too short for that step
-    gets a smaller one, so that the clip has `num_frames` different frames wherever the video has as
-    many left after `start`; below that, neighbouring frames repeat.
+    uneven, the frames nearest in time are taken, and a warning says so. A video too short for that
+    step gets a smaller one, so that the clip has `num_frames` different frames wherever the video
+    has as many left after `start`; below that, neighbouring frames repeat.
 
     The short side is resized to `image_size` and the centre kept. (The official evaluation resizes
     to 256/224 of that and so cuts off a further eighth; here nothing of the short side is lost.)
@@ -154,11 +153,13 @@ def read_with_notes(
 ) -> Clip:
     """The same as `read_frames`, with what a viewer should know of the clip, in sentences.
 
-    That its rate is uneven, that it is HDR and shown without tone mapping, that its file is cut off.
+    That its rate is uneven; that it is HDR, shown without tone mapping; that its file is cut off.
     """
     _check_numbers(image_size, num_frames, start, fps)
     path = existing_file(source)
-    wish = Wish(start, fps or DEFAULT_FPS, num_frames, image_size, lambda im: square(im, image_size))
+    wish = Wish(
+        start, fps or DEFAULT_FPS, num_frames, image_size, lambda im: square(im, image_size)
+    )
     return packed.read(path, wish) or stills.read(path, wish) or reader.read(path, wish)
 
 

@@ -10,6 +10,7 @@ key frame earlier.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +47,9 @@ class Counted:
             if set(picked) <= found.keys():
                 return [found[i] for i in picked]
             self._check_end(total)
-        raise InputError(f"{self.video.path.name} is damaged, its frames cannot be decoded: choose another.")
+        raise InputError(
+            f"{self.video.path.name} is damaged, its frames cannot be decoded: choose another."
+        )
 
     def _pick(self, total: int) -> list[int]:
         wish = self.wish
@@ -95,7 +98,7 @@ class Counted:
             last = min(self.first, len(entries) - 1)
             return (i for i in range(last, -1, -1) if entries[i].is_keyframe)
         self.video.seek(None)
-        flags = [mark.key for mark, _ in zip(self.video.marks(), range(self.first + 1))]
+        flags = [mark.key for mark in islice(self.video.marks(), self.first + 1)]
         return (i for i in range(len(flags) - 1, -1, -1) if flags[i])
 
     def _numbered(self, begin: int, anchor: int) -> Iterator[tuple[int, VideoFrame]] | None:
@@ -116,6 +119,7 @@ class Counted:
     ) -> Iterator[tuple[int, VideoFrame]]:
         yield number, frame
         yield from enumerate(frames, start=number + 1)
+
 
 def counted_rate(video: VideoFile) -> float:
     """Frames per second: the container's word, unless its table leaves places empty."""

@@ -180,7 +180,7 @@ class Writer:
         self.times_shown = iter(np.unique(picked, return_counts=True)[1].tolist())
         return picked
 
-    def write(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "0"]:
+    def write(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, 0]:
         """Encodes a frame as often as it is shown."""
         import av
 

@@ -20,7 +20,16 @@ from jaxtyping import UInt8
 
 from vjepa.data.counted import Counted
 from vjepa.data.timing import Choice, choose
-from vjepa.data.video_file import Broken, Mark, Moved, NotStamped, Stretch, VideoFile, Wish, is_key
+from vjepa.data.video_file import (
+    BrokenError,
+    Mark,
+    MovedError,
+    NotStampedError,
+    Stretch,
+    VideoFile,
+    Wish,
+    is_key,
+)
 from vjepa.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,7 +69,7 @@ def read(path: Path, wish: Wish, threads: int = 0) -> Clip:
     """
     try:
         return _read(VideoFile(path, threads), wish)
-    except Broken:  # what is broken looks different with every number of threads, but for one
+    except BrokenError:  # what is broken looks different with every number of threads, but for one
         return _read(VideoFile(path, threads=1, tolerant=True), wish)
 
 
@@ -68,7 +77,7 @@ def _read(video: VideoFile, wish: Wish) -> Clip:
     with video:
         try:
             frames = Stamped(video, wish).read()
-        except NotStamped:
+        except NotStampedError:
             frames = Counted(video, wish).read()
         return Clip(np.stack(frames), tuple(video.notes))
 
@@ -86,17 +95,19 @@ class Stamped:
         """The frames, decoded from the last place that serves.
 
         Raises:
-            NotStamped: they must be counted.
+            NotStampedError: they must be counted.
             InputError: there are none, or none at the start.
         """
         for stretch in self._stretches():
             try:
                 frames = self._try(stretch)
-            except Moved:
+            except MovedError:
                 continue
             if frames is not None:
                 return frames
-        raise InputError(f"{self.video.path.name} is damaged, its frames cannot be decoded: choose another.")
+        raise InputError(
+            f"{self.video.path.name} is damaged, its frames cannot be decoded: choose another."
+        )
 
     def _stretches(self) -> Iterator[Stretch]:
         """Where decoding may begin, ever earlier."""
@@ -184,7 +195,7 @@ class Stamped:
     def _decode_fast(self, stretch: Stretch, picked: list[int]) -> dict[int, np.ndarray | None]:
         try:
             return self._decode(stretch, picked, fast=True)
-        except Moved:
+        except MovedError:
             return {}
 
     def _decode_all(self, stretch: Stretch, picked: list[int]) -> list[np.ndarray] | None:
@@ -215,7 +226,7 @@ class Stamped:
         wanted, found = set(picked), {}
         for frame in self.video.decode(stretch, wanted if fast else None):
             if frame.pts is None or (found and frame.pts <= next(reversed(found))):
-                raise NotStamped
+                raise NotStampedError
             if not found and not self._sound(frame, stretch):
                 return {}
             found[frame.pts] = self.wish.cropped(frame, self.video) if frame.pts in wanted else None
@@ -248,11 +259,11 @@ def shown(marks: list[Mark]) -> list[int]:
     """When the frames of packets are shown, in order.
 
     Raises:
-        NotStamped: some have no stamp, or two the same.
+        NotStampedError: some have no stamp, or two the same.
     """
     stamps = [mark.pts for mark in marks if not mark.hidden]
     if None in stamps or len(set(stamps)) < len(stamps):
-        raise NotStamped
+        raise NotStampedError
     return sorted(stamps)
 
 
@@ -274,8 +285,10 @@ def first_shown(video: VideoFile) -> int:
         if first is not None and mark.dts is not None and mark.dts >= first:
             break
     if first is None:
-        raise NotStamped if marks else InputError(
-            f"{video.path.name} has no frames: choose another file."
+        raise (
+            NotStampedError
+            if marks
+            else InputError(f"{video.path.name} has no frames: choose another file.")
         )
     if marks[0].hidden or marks[0].pts is None or first >= marks[0].pts:
         return first

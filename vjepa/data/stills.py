@@ -110,9 +110,7 @@ def page_times(image: Image.Image) -> Float64[np.ndarray, " n"]:
     return np.cumsum([0.0, *lasting])
 
 
-def read_pages(
-    image: Image.Image, indices: list[int], crop: Crop
-) -> list[np.ndarray]:
+def read_pages(image: Image.Image, indices: list[int], crop: Crop) -> list[np.ndarray]:
     """Pictures of a film, cropped, in one forward pass."""
     wanted = set(indices)
     pages = zip(range(max(indices) + 1), _pages(image), strict=False)

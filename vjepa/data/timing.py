@@ -86,8 +86,7 @@ def is_even(times: Float64[np.ndarray, " n"]) -> bool:
 
 
 def _agrees(rate: float, fps: float) -> bool:
-    """Whether whole steps come near to the wanted rate; else a stretch at a rate of its own is
-    taken by time."""
+    """Whether whole steps come near to the wanted rate; if not, frames are taken by time."""
     return 0.8 <= rate / frame_step(rate, fps) / fps <= 1.25
 
 
@@ -99,10 +98,8 @@ def measured_rate(times: Float64[np.ndarray, " n"], nominal: float) -> float:
     return nominal if abs(nominal / measured - 1) < 0.03 else float(measured)
 
 
-def nearest(
-    times: Float64[np.ndarray, " n"], wanted: Float64[np.ndarray, " t"]
-) -> list[int]:
-    """For each wanted time the place of the frame that is nearest to it; of two equally near the earlier."""
+def nearest(times: Float64[np.ndarray, " n"], wanted: Float64[np.ndarray, " t"]) -> list[int]:
+    """For each time the place of the frame that is nearest to it, of two the earlier."""
     after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
     earlier = wanted - times[after - 1] <= times[after] - wanted + 1e-9
     return (after - earlier).tolist()

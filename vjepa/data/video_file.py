@@ -11,21 +11,19 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vjepa.data.track import open_track
 from vjepa.data.upright import is_hdr, upright
 from vjepa.errors import InputError
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
-    from av.container import InputContainer
     from av.index import IndexEntries
-    from av.video.stream import VideoStream
 
 INDEXED = ("mov", "matroska", "avi")
 """Containers whose own tables say where to begin decoding; elsewhere packets are walked through."""
@@ -38,8 +36,6 @@ STREAMED = ("mpegts", "mpeg")
 """Made to be cut and joined: where they were, a packet counts as corrupt that may be whole."""
 WALKED_BYTES = 64 << 20
 PLACES = 16  # where stamps are looked at
-PLAYLISTS = {"concat", "dash", "hls", "image2", "imf", "lavfi", "rtsp", "sdp", "tedcaptions"}
-"""Formats that name other files or addresses: a file that is read must not open a second one."""
 MAX_PIXELS = 1 << 27  # of a frame: four times 8K; what claims more is damaged or hostile
 MAX_THREADS = 8
 MAX_MARKS = 4_000_000  # packets that are looked at: a day at 46 frames a second
@@ -107,15 +103,15 @@ class Wish(NamedTuple):
         return self.crop(upright(frame, video.aspect, self.short_side))
 
 
-class NotStamped(Exception):
+class NotStampedError(Exception):
     """Stamps are missing or do not rise: frames must be counted."""
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """A frame could not be decoded as the file has it."""
 
 
-class Moved(Exception):
+class MovedError(Exception):
     """A container was sought at the same place twice and came to two different ones."""
 
 
@@ -127,7 +123,7 @@ class VideoFile:
         path: of the file.
         threads: that decode; 0 = as many as there are cores, 8 at most.
         notes: what a viewer should know, in sentences.
-        tolerant: whether frames that cannot be decoded are left out; else `Broken` is raised.
+        tolerant: whether frames that cannot be decoded are left out; else `BrokenError` is raised.
 
     Raises:
         InputError: the file is no video.
@@ -281,8 +277,8 @@ class VideoFile:
                 depends on them: by the decoder, and by going on to a later key frame. None: all.
 
         Raises:
-            Broken: a frame cannot be decoded, and the file is not to be tolerant.
-            Moved: the container does not find the stretch again, or a key frame is none.
+            BrokenError: a frame cannot be decoded, and the file is not to be tolerant.
+            MovedError: the container does not find the stretch again, or a key frame is none.
         """
         self.seek(stretch.seek)
         packets = self.packets()
@@ -293,7 +289,7 @@ class VideoFile:
             frames = self._decode_run(numbered, run, wanted)
             for count, frame in enumerate(frames):
                 if count == 0 and run.start and not is_key(frame):
-                    raise Moved
+                    raise MovedError
                 yield frame
             self.stream.codec_context.flush_buffers()
 
@@ -303,7 +299,7 @@ class VideoFile:
         context = self.stream.codec_context
         for i, (mark, packet) in numbered:
             if packet.dts != mark.dts:
-                raise Moved
+                raise MovedError
             if i in run:
                 needed = wanted is None or mark.key or mark.pts in wanted
                 context.skip_frame = "DEFAULT" if needed else "NONREF"
@@ -312,9 +308,7 @@ class VideoFile:
                 break
         yield from self.whole_frames(None)
 
-    def whole_frames(
-        self, packet: Packet | None, count_all: bool = False
-    ) -> Iterator[VideoFrame]:
+    def whole_frames(self, packet: Packet | None, count_all: bool = False) -> Iterator[VideoFrame]:
         """The frames that a packet brings out, None the last ones; those that are whole.
 
         Args:
@@ -327,7 +321,7 @@ class VideoFile:
             frames = self.stream.codec_context.decode(packet)
         except FFmpegError as error:
             if not self.tolerant:
-                raise Broken from error
+                raise BrokenError from error
             self.note(CUT_OFF)
             return
         for frame in frames:
@@ -336,7 +330,7 @@ class VideoFile:
                     self.note(HDR)
                 yield frame
             elif not self.tolerant:
-                raise Broken
+                raise BrokenError
             else:
                 self.note(CUT_OFF)
 
@@ -366,53 +360,3 @@ def runs(marks: list[Mark], wanted: set[int] | None) -> list[range]:
 def is_key(frame: VideoFrame) -> bool:
     """Whether a frame shows that decoding could begin with it."""
     return bool(frame.key_frame) or frame.pict_type == 1  # I
-
-
-def open_track(path: Path) -> tuple[InputContainer, VideoStream]:
-    """Opens a file and finds the video track that a player would show.
-
-    Raises:
-        InputError: it is no video, or holds none.
-    """
-    import av
-    from av.stream import Discard
-
-    try:  # absolute: in a relative name, FFmpeg takes what is before a colon for a protocol
-        container = av.open(
-            str(path.absolute()),
-            metadata_errors="replace",
-            options={"format_whitelist": _formats(), "protocol_whitelist": "file"},
-        )
-    except Exception as error:  # it raises a different class for each way a file can be bad
-        raise InputError(
-            f"{path.name} is no video that can be read: choose an mp4, webm, avi, gif or image."
-        ) from error
-    stream = _track(container)
-    if stream is None:
-        container.close()
-        raise InputError(f"{path.name} holds no pictures, only sound or data: choose a video.")
-    for other in container.streams:
-        if other is not stream:
-            other.discard = Discard.all
-    return container, stream
-
-
-def _track(container: InputContainer) -> VideoStream | None:
-    """The best video track by FFmpeg's rule; never a cover picture or one without a decoder."""
-    from av.stream import Disposition
-
-    def moving(stream: VideoStream) -> bool:
-        cover = Disposition.attached_pic | Disposition.timed_thumbnails
-        return stream.codec_context is not None and not stream.disposition & cover
-
-    best = container.streams.best("video")
-    tracks = [best, *container.streams.video] if best is not None else container.streams.video
-    return next(filter(moving, tracks), None)
-
-
-@lru_cache(maxsize=1)
-def _formats() -> str:
-    """FFmpeg's formats but for those that name other files."""
-    from av.format import formats_available
-
-    return ",".join(sorted(formats_available - PLAYLISTS))

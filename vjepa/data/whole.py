@@ -12,11 +12,11 @@ from vjepa.data import stills
 from vjepa.data.counted import counted_rate, decode_numbered
 from vjepa.data.reader import Clip, first_shown, made_up, shown
 from vjepa.data.upright import upright
-from vjepa.data.video_file import Broken, Mark, Moved, NotStamped, Stretch, VideoFile
+from vjepa.data.video_file import BrokenError, Mark, MovedError, NotStampedError, Stretch, VideoFile
 from vjepa.errors import InputError
 
 Pick = Callable[[Float64[np.ndarray, " n"], float], list[int]]
-"""Which frames are wanted, given when each is shown in seconds, and the rate that the file names."""
+"""Which frames are wanted, given when each is shown, in seconds, and the nominal rate."""
 Crop = Callable[[np.ndarray], np.ndarray]
 
 
@@ -38,7 +38,7 @@ def read_picked(path: Path, pick: Pick, crop: Crop, short_side: int, threads: in
         return moving
     try:
         return _read(VideoFile(path, threads), pick, crop, short_side)
-    except Broken:
+    except BrokenError:
         return _read(VideoFile(path, threads=1, tolerant=True), pick, crop, short_side)
 
 
@@ -58,7 +58,7 @@ class Whole:
         """The frames: by the packets' stamps; else by those that come out; else counted."""
         try:
             return self._by_packets() or self._by_frames()
-        except NotStamped:
+        except NotStampedError:
             return self._by_count()
 
     def _by_packets(self) -> list[np.ndarray] | None:
@@ -71,7 +71,7 @@ class Whole:
         picked = self._picked(stamps)
         try:
             found = self._found(Stretch(None, 0, marks, True, True), picked, set(picked))
-        except Moved:
+        except MovedError:
             return None
         return [found[stamp] for stamp in picked] if set(picked) <= found.keys() else None
 
@@ -106,10 +106,10 @@ class Whole:
         return {frame.pts: self.cropped(frame) for frame in frames if frame.pts in picked}
 
     def _rising(self, frames: Iterator) -> Iterator:
-        """The same frames; NotStamped as soon as their stamps do not rise."""
+        """The same frames; NotStampedError as soon as their stamps do not rise."""
         last = None
         for frame in frames:
             if frame.pts is None or (last is not None and frame.pts <= last):
-                raise NotStamped
+                raise NotStampedError
             last = frame.pts
             yield frame
