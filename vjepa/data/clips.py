@@ -18,6 +18,7 @@ from jaxtyping import UInt8
 
 from vjepa.data import packed, reader, stills
 from vjepa.data.reader import Clip
+from vjepa.data.timing import frame_indices as frame_indices
 from vjepa.data.upright import square
 from vjepa.data.video_file import Wish
 from vjepa.errors import InputError
@@ -42,8 +43,8 @@ VIDEO_SUFFIXES = tuple(
         ".h263 .h264 .h265 .h266 .h26l .hevc .ifv .imx .ipu .ism .ismv .ivf .ivr .kux .lvf .lxf "
         ".m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mlv .mod .mods .moflex .mov "
         ".mp4 .mpe .mpeg .mpg .mpv .mts .mvi .mxf .mxg .nsv .nut .nuv .obu .ogg .ogm .ogv .pdv "
-        ".psp .qt .r3d .rcv .rm .rmvb .roq .ser .smk .swf .tod .ts .ty .usm .vc1 .viv .vob .vvc .webm "
-        ".wmv .wtv .xmv .y4m .yop"
+        ".psp .qt .r3d .rcv .rm .rmvb .roq .ser .smk .swf .tod .ts .ty .usm .vc1 .viv .vob .vvc "
+        ".webm .wmv .wtv .xmv .y4m .yop"
     ).split()
 )
 """What FFmpeg's demuxers claim for video, but for endings that other files have too (.dat, .txt),

@@ -61,10 +61,17 @@ def upright(
 def displayed_size(
     height: int, width: int, aspect: float, short_side: int | None
 ) -> tuple[int, int]:
-    """Height and width with square pixels, shrunk until the shorter is `short_side`."""
+    """Height and width with square pixels, shrunk until the shorter is `short_side`.
+
+    What then lies beside the centre square is the same number of pixels on both sides: cut out, it
+    is where it was.
+    """
     exact = width * aspect
-    scale = min(1.0, short_side / min(height, exact)) if short_side else 1.0
-    return max(1, round(height * scale)), max(1, round(exact * scale))
+    if not short_side or min(height, exact) <= short_side:
+        return height, max(1, round(exact))
+    scale = short_side / min(height, exact)
+    high, wide = (short_side + 2 * round((n * scale - short_side) / 2) for n in (height, exact))
+    return high, wide
 
 
 def _rgb(frame: VideoFrame, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
