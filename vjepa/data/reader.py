@@ -127,35 +127,41 @@ class Stamped:
                 self.video.seek(stamp)
             except FFmpegError:
                 continue
-            marks, complete = self._scan()
-            key = next((i for i, mark in enumerate(marks) if mark.key), None)
+            packets = enumerate(self.video.marks())
+            skip, key = next(((i, mark) for i, mark in packets if mark.key), (0, None))
             if key is not None:
-                yield Stretch(stamp, key, marks[key:], complete, False)
+                marks, complete = self._scan(chain([key], (mark for _, mark in packets)))
+                yield Stretch(stamp, skip, marks, complete, False)
 
     def _walked(self) -> Iterator[Stretch]:
         """Stretches from three key frames before the start, and from the file's beginning."""
         self.video.seek(None)
-        marks, complete = self._scan()
+        marks, complete = self._scan(self.video.marks())
         shown(marks)  # all are stamped
         keys = [i for i, m in enumerate(marks) if m.key and m.pts <= self.target]
         for i in dict.fromkeys([*reversed(keys[-3:]), 0]):
             yield Stretch(None, i, marks[i:], complete, i == 0)
 
-    def _scan(self) -> tuple[list[Mark], bool]:
-        """The packets from here to the clip's end, and whether they reach that of the file."""
+    def _scan(self, packets: Iterator[Mark]) -> tuple[list[Mark], bool]:
+        """The packets to the clip's end, and whether they reach that of the file."""
         marks: list[Mark] = []
         horizon = self.target + (self.wish.num_frames - 1) / self.wish.fps / self.unit
-        for mark in self.video.marks():
+        look = 1  # how many packets there must be to look again whether they are enough
+        for mark in packets:
             marks.append(mark)
-            if mark.dts is not None and mark.dts > horizon and self._enough(marks):
-                return marks, False
+            if mark.dts is not None and mark.dts > horizon and len(marks) >= look:
+                if self._enough(marks):
+                    return marks, False
+                look = len(marks) * 5 // 4
         return marks, True
 
     def _enough(self, marks: list[Mark]) -> bool:
-        """Whether the packets reach beyond the clip's last frame."""
-        last = marks[-1].dts  # what is decoded later is shown later
-        stamps = [stamp for stamp in shown(marks) if stamp <= last]
-        choice = self._choose(stamps[:-SPARE], complete=False)
+        """Whether the packets reach beyond the clip's last frame, or begin after its first."""
+        stamps, last = shown(marks), marks[-1].dts
+        if stamps and stamps[0] > self.target:
+            return True
+        known = [stamp for stamp in stamps if stamp <= last]  # what is decoded later is shown later
+        choice = self._choose(known[:-SPARE], complete=False)
         return choice is not None and choice.enough
 
     def _choose(self, stamps: list[int], complete: bool) -> Choice | None:
