@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from painted import COLOURS, corners, encode, numbers, painted, trimmed, with_matrix, without_key
 
-from vjepa.data.clips import read_frames, read_with_notes
+from vjepa.data.clips import duration, read_frames, read_with_notes
 from vjepa.data.reader import UNEVEN, read
 from vjepa.data.timing import choose, frame_indices, is_even
 from vjepa.data.upright import square
@@ -319,6 +319,7 @@ def test_what_browsers_record_has_no_duration(tmp_path):
             for pixels in painted(90):
                 container.mux(track.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
             container.mux(track.encode(None))
+    assert duration(tmp_path / "live.webm") == pytest.approx(89 / 30, abs=0.01)
     assert seen(tmp_path / "live.webm") == [*range(0, 61, 4)]
     assert seen(tmp_path / "live.webm", start=1.5, fps=30) == [*range(45, 61)]
 

@@ -59,6 +59,14 @@ def read_picked(path: Path, pick: Pick, crop: Crop) -> Clip | None:
     return _frames(reader, pick(np.arange(len(reader)) / rate, rate), crop)
 
 
+def duration(path: Path) -> float | None:
+    """How long a packed video lasts, in seconds; None for any other."""
+    if not is_packed(path):
+        return None
+    reader = _open(path)
+    return len(reader) / reader.get_avg_fps()
+
+
 def _open(path: Path) -> Any:
     decord = import_decord()
     decord.logging.set_level(decord.logging.QUIET)  # what is wrong is said by our exception

@@ -73,6 +73,15 @@ def read(path: Path, wish: Wish, threads: int = 0) -> Clip:
         return _read(VideoFile(path, threads=1, tolerant=True), wish)
 
 
+def duration(path: Path) -> float:
+    """How long a video lasts by its file's word, in seconds, else by its packets."""
+    with VideoFile(path, threads=1) as video:
+        if said := video.declared_seconds or (video.container.duration or 0) / 1e6:
+            return said
+        stamps = [mark.pts for mark in video.marks() if mark.pts is not None]
+        return (max(stamps) - min(stamps)) * float(video.stream.time_base) if stamps else 0.0
+
+
 def _read(video: VideoFile, wish: Wish) -> Clip:
     with video:
         try:

@@ -86,6 +86,14 @@ def read_picked(path: Path, pick: Pick, crop: Crop) -> Clip | None:
         return Clip(np.stack(read_pages(image, places, crop)))
 
 
+def duration(path: Path) -> float | None:
+    """How long a picture is shown, in seconds: 0 where it stands; None where it is no picture."""
+    with _opened(path) as image:
+        if image is None:
+            return None
+        return float(page_times(image)[-1]) if moves(image) else 0.0
+
+
 def moves(image: Image.Image) -> bool:
     """Whether an image is a film: several pictures of one size, one after the other.
 

@@ -211,11 +211,11 @@ class VideoFile:
 
     def check_length(self, seconds: float) -> None:
         """Says that the file is cut off, where its track ends long before it should."""
-        if self._declared_seconds - seconds > max(0.5, 0.02 * seconds):
+        if self.declared_seconds - seconds > max(0.5, 0.02 * seconds):
             self.note(CUT_OFF)
 
     @property
-    def _declared_seconds(self) -> float:
+    def declared_seconds(self) -> float:
         """How long the track is by the file's word; 0 where it says nothing of this track."""
         import av
 
