@@ -30,7 +30,7 @@ from vjepa.data.packed import MARK, import_decord
 from vjepa.data.timing import frame_indices
 from vjepa.data.upright import square
 
-IMAGE_SIZE, NUM_FRAMES, PLACES, ROUNDS = 224, 16, 6, 3
+IMAGE_SIZE, NUM_FRAMES, PLACES, ROUNDS = 224, 16, 5, 3
 SIZES = ((256, 340), (360, 640), (720, 1280))
 CODECS = {
     "h264": ("libx264", "mp4", {"preset": "veryfast"}),
@@ -42,7 +42,7 @@ CLOSE = 12
 """Mean difference of two ways' pixels (of 255) above which they read different frames."""
 
 
-def make_video(folder: Path, codec: str, height: int, width: int, seconds: int = 20) -> Path:
+def make_video(folder: Path, codec: str, height: int, width: int, seconds: int = 10) -> Path:
     """A moving texture at 30 fps, with the key frames of the encoder's defaults."""
     encoder, suffix, options = CODECS[codec]
     path = folder / f"{codec}-{width}x{height}.{suffix}"
@@ -100,11 +100,14 @@ def compare(path: Path) -> dict:
         latest = max(0.0, (container.duration or 0) / 1e6 - NUM_FRAMES / FPS)
     starts = np.random.default_rng(0).uniform(0, latest, PLACES).tolist()
     if not all(_agree(path, start) for start in starts):  # also warms up
-        return {"codec": codec, "decord": "wrong"}
+        return {"codec": codec, "decord": "wrong or refused"}
     times = defaultdict(list)
     for start in starts * ROUNDS:
         for name, read in WAYS.items():
-            times[name].append(milliseconds(read, path, start))
+            try:
+                times[name].append(milliseconds(read, path, start))
+            except Exception:  # decord's threads race, on good files too
+                return {"codec": codec, name: "fails now and then"}
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratios = {f"ratio_{n}": medians[n] / medians["ours"] for n in medians if n != "ours"}
     return {"codec": codec} | {f"{n}_ms": ms for n, ms in medians.items()} | ratios
@@ -122,6 +125,7 @@ def _agree(path: Path, start: float) -> bool:
 def main() -> None:
     """Measures all videos and prints the ratios."""
     logging.getLogger("vjepa").setLevel(logging.ERROR)
+    import_decord().logging.set_level(import_decord().logging.QUIET)
     with tempfile.TemporaryDirectory() as folder:
         rows = {path.name: compare(path) for path in _videos(Path(folder))}
     counted = [row for row in rows.values() if "ratio_decord" in row]
