@@ -76,7 +76,7 @@ def compare(path: Path, shown: Shown, start: float) -> dict:
     on_screen = int(np.searchsorted(shown.times - shown.times[0], start + 5e-4, side="right")) - 1
     far = distances(ours, shown.frames)
     nearest = int(far.argmin())
-    index = nearest if far[nearest] < far[on_screen] - 0.25 else on_screen
+    index = nearest if far[nearest] < 0.75 * far[on_screen] else on_screen  # it may stand still
     theirs = shown.frames[on_screen]
     turned = [distance(turn(ours, matrix), theirs) for matrix in TURNS]
     return {

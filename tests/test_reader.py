@@ -171,6 +171,19 @@ def test_recordings_one_behind_the_other_are_counted(tmp_path):
         assert seen(twice, start=(COUNT + 20) / 30) == expected(20 / 30, None)
 
 
+@pytest.mark.parametrize(
+    ("container", "kind"),
+    [("ts", "h264"), ("ts", "hevc-open"), ("mpg", "mpeg2-b"), ("m2ts", "h264"), ("h264", "h264")],
+)
+def test_a_recording_may_begin_anywhere(tmp_path, container, kind):
+    path = encode(tmp_path / f"a.{container}", painted(COUNT + 60), kind)
+    data = path.read_bytes()
+    path.write_bytes(data[len(data) * 30 // 100 :])
+    first = seen(path, fps=30)
+    assert first == [*range(first[0], first[0] + 16)] and first[0] > 10
+    assert seen(path, start=2.0, fps=30) == [*range(first[0] + 60, first[0] + 76)]
+
+
 def test_a_file_that_is_cut_off_gives_what_is_there_and_a_note(tmp_path):
     options = {"movflags": "faststart"}
     for container, kind in (("mp4", "h264"), ("mkv", "hevc-open"), ("webm", "vp9")):

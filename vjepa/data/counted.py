@@ -33,6 +33,7 @@ class Counted:
         self.video, self.wish = video, wish
         self.rate = counted_rate(video)
         self.first = int(wish.start * self.rate + 1e-2)
+        self.lost = packets_without_frames(video)
 
     def read(self) -> list[np.ndarray]:
         """The frames.
@@ -95,10 +96,10 @@ class Counted:
         """Numbers of the packets of key frames at or before the start, the last first."""
         entries = self.video.entries()
         if entries is not None:
-            last = min(self.first, len(entries) - 1)
+            last = min(self.first + self.lost, len(entries) - 1)
             return (i for i in range(last, -1, -1) if entries[i].is_keyframe)
         self.video.seek(None)
-        flags = [mark.key for mark in islice(self.video.marks(), self.first + 1)]
+        flags = [mark.key for mark in islice(self.video.marks(), self.first + self.lost + 1)]
         return (i for i in range(len(flags) - 1, -1, -1) if flags[i])
 
     def _numbered(self, begin: int, anchor: int) -> Iterator[tuple[int, VideoFrame]] | None:
@@ -109,7 +110,7 @@ class Counted:
         late = 0  # frames that follow the key frame in the file and are shown before it
         for frame in frames:
             if frame.pts == anchor:
-                number = anchor + late
+                number = anchor + late - self.lost
                 return self._go_on(number, frame, frames) if number <= self.first else None
             late += frame.pts is not None and frame.pts > anchor
         return None
@@ -119,6 +120,12 @@ class Counted:
     ) -> Iterator[tuple[int, VideoFrame]]:
         yield number, frame
         yield from enumerate(frames, start=number + 1)
+
+
+def packets_without_frames(video: VideoFile) -> int:
+    """How many packets of a file that begins anywhere lie before its first key frame."""
+    video.seek(None)
+    return next((i for i, mark in enumerate(video.marks()) if mark.key), 0)
 
 
 def counted_rate(video: VideoFile) -> float:

@@ -186,8 +186,9 @@ class Stamped:
     def _try(self, stretch: Stretch) -> list[np.ndarray] | None:
         """The frames; None where decoding must begin earlier."""
         stamps = shown(stretch.marks)
-        if not stretch.first:  # what is shown before an open group's key frame lacks its reference
-            stamps = [s for s in stamps if s >= stretch.marks[0].pts]
+        # what is shown before an open group's key frame lacks its reference
+        begin = self.begin if stretch.first else stretch.marks[0].pts
+        stamps = [stamp for stamp in stamps if stamp >= begin]
         choice = self._choose(stamps, stretch.complete)
         if choice is None:
             return None
@@ -305,8 +306,8 @@ def first_shown(video: VideoFile) -> int:
             if marks
             else InputError(f"{video.path.name} has no frames: choose another file.")
         )
-    if marks[0].hidden or marks[0].pts is None or first >= marks[0].pts:
+    begins = marks[0]
+    if begins.hidden or (begins.key and begins.pts is not None and first >= begins.pts):
         return first
-    # it may lack a reference that was cut away before the file's beginning: then it is not shown
-    frames = video.decode(Stretch(None, 0, marks, complete=False, first=True))
-    return next((frame.pts for frame in frames if frame.pts is not None), first)
+    # what it refers to was cut away before the file's beginning: then it is not shown
+    return next((frame.pts for frame in video.decode_any() if frame.pts is not None), first)

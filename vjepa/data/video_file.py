@@ -293,6 +293,14 @@ class VideoFile:
                 yield frame
             self.stream.codec_context.flush_buffers()
 
+    def decode_any(self) -> Iterator[VideoFrame]:
+        """The frames from the beginning of the file, whatever it begins with."""
+        self.seek(None)
+        self.stream.codec_context.skip_frame = "DEFAULT"
+        for packet in self.packets():
+            yield from self.whole_frames(packet)
+        yield from self.whole_frames(None)
+
     def _decode_run(
         self, numbered: Iterator[tuple[int, tuple[Mark, Packet]]], run: range, wanted: set | None
     ) -> Iterator[VideoFrame]:
