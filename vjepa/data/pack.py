@@ -203,7 +203,7 @@ class Writer:
 
         self.container = av.open(str(self.path), "w", format="mp4")
         rate = Fraction(self.rate).limit_denominator(1001)
-        options = {"crf": str(QUALITY), "preset": "fast", "sc_threshold": "0", "threads": "1"}
+        options = {"crf": str(QUALITY), "preset": "fast", "tune": "fastdecode", "threads": "1"}
         self.stream = self.container.add_stream("libx264", rate=rate, options=options)
         self.stream.height, self.stream.width = max(2, height & ~1), max(2, width & ~1)
         self.stream.pix_fmt = "yuv420p"

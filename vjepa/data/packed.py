@@ -39,7 +39,7 @@ def read(path: Path, wish: Wish) -> Clip | None:
     """
     if not is_packed(path):
         return None
-    reader = _open(path)
+    reader = _open(path, threads=0)
     rate, total = reader.get_avg_fps(), len(reader)
     first = int(wish.start * rate + 1e-2)
     if first >= total:
@@ -67,17 +67,19 @@ def duration(path: Path) -> float | None:
     return len(reader) / reader.get_avg_fps()
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, threads: int = 1) -> Any:
     decord = import_decord()
     decord.logging.set_level(decord.logging.QUIET)  # what is wrong is said by our exception
     try:
-        return decord.VideoReader(str(path), num_threads=1)  # frames are small, readers many
+        return decord.VideoReader(str(path), num_threads=threads)
     except Exception as error:  # it raises what it likes
         raise InputError(f"{path.name} is damaged: delete it and pack again.") from error
 
 
 def _frames(reader: Any, indices: list[int], crop: Crop) -> Clip:
-    read = {i: crop(_rgb(reader[i].asnumpy())) for i in sorted(set(indices))}
+    places = sorted(set(indices))
+    frames = zip(places, reader.get_batch(places).asnumpy(), strict=True)
+    read = {i: crop(_rgb(frame)) for i, frame in frames}
     return Clip(np.stack([read[i] for i in indices]))
 
 

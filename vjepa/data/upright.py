@@ -78,14 +78,15 @@ def _rgb(frame: VideoFrame, height: int, width: int) -> UInt8[np.ndarray, "h w 3
     from av.video.reformatter import Interpolation
 
     whole = (height, width) == (frame.height, frame.width)
-    # exact: the faster conversion that swscale takes else is darker by one to two of 255
-    exact = Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+    exact = (
+        Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+    )  # costs nothing when shrinking
     return frame.reformat(
         width=width,
         height=height,
         format="rgb24",
         src_color_range=frame.color_range,
-        interpolation=exact | (Interpolation.BILINEAR if whole else Interpolation.AREA),
+        interpolation=Interpolation.BILINEAR if whole else Interpolation.AREA | exact,
         threads=1,
     ).to_ndarray()
 
