@@ -19,7 +19,7 @@ from decoder.pipeline import PredictionDecoderPipeline, paste
 from vjepa import masks
 from vjepa.checkpoint import BUNDLED, read_json
 from vjepa.config import ModelConfig
-from vjepa.data.clips import normalize, read_frames
+from vjepa.data.clips import normalize
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.tokens import split
@@ -208,7 +208,7 @@ class Explorer:
         """
         config = self.config
         if isinstance(clip, str | Path):
-            clip = read_frames(clip, config.image_size, config.num_frames, start, fps)
+            clip = vjepa.read_frames(clip, config.image_size, config.num_frames, start, fps)
         expected = (config.num_frames, config.image_size, config.image_size, 3)
         if clip.shape != expected or clip.dtype != np.uint8:
             raise InputError(

@@ -218,7 +218,8 @@ def write_sound(path) -> None:
 def test_reading_a_video_first_does_not_break_torch(cup_clip):
     script = (
         "import sys; from vjepa.data.clips import read_frames;"
-        f"read_frames({str(cup_clip)!r}, 32, 4);"
+        f"read_frames({str(cup_clip)!r}, 32, 4); assert 'decord' not in sys.modules;"
+        "from vjepa.reading.packed import import_decord; import_decord();"
         "assert 'torch' not in sys.modules and 'nvidia' not in sys.modules;"
         "import torch; x = torch.ones(2, 64, 64);"
         "assert (x @ x == 64).all();"

@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import TINY
 
 from vjepa.data import views
-from vjepa.data.clips import read_frames
+from vjepa.data.clips import read_frames, square
 from vjepa.data.datasets import LabelledVideos
 from vjepa.data.views import clip_indices, read_views, readable
 from vjepa.errors import InputError
@@ -87,24 +87,24 @@ def test_a_short_video_gets_a_smaller_step_and_then_repeats_with_a_warning(make_
     assert "has 5 frames, fewer than the 16" in caplog.text
 
 
-def test_every_frame_is_decoded_once_and_forward(make_video, monkeypatch):
-    asked = []
+def test_every_frame_is_cropped_once_and_forward(make_video, monkeypatch):
+    seen = []
 
-    class Watched:
-        def __init__(self, reader):
-            self.reader, self.get_avg_fps = reader, reader.get_avg_fps
+    def watched(image, size, place):
+        seen.append(numbers_shown(image[None, :, (image.shape[1] - 64) // 2 :][:, :, :64])[0])
+        return square(image, size, place)
 
-        def __len__(self):
-            return len(self.reader)
+    monkeypatch.setattr(views, "square", watched)
+    read_views(make_video(numbered_frames(100)), SIXTEEN, clips=10, views=1)
+    assert seen == sorted(set(seen)) and len(seen) < 100
 
-        def __getitem__(self, index):
-            asked.append(index)
-            return self.reader[index]
 
-    open_video = views.open_video
-    monkeypatch.setattr(views, "open_video", lambda *a, **k: Watched(open_video(*a, **k)))
-    read_views(make_video(numbered_frames(100)), SIXTEEN, clips=10, views=3)
-    assert asked == sorted(set(asked)) and len(asked) < 100
+def test_clips_of_an_uneven_recording_are_spread_in_time(make_video):
+    slow_then_fast = [*range(0, 400, 10), *range(400, 460)]  # 40 frames in 13 s, then 60 in 2 s
+    video = make_video(numbered_frames(100), pts=slow_then_fast)
+    first, last = shown(read_views(video, SIXTEEN, clips=2, views=1))
+    assert first[0] == 0 and first[-1] == 6
+    assert last[0] in (39, 40) and last[-1] >= 90
 
 
 def test_a_still_image_is_a_video_that_stands(tmp_path):

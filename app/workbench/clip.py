@@ -13,14 +13,20 @@ import streamlit as st
 from jaxtyping import Bool, UInt8
 
 from app.workbench.models import DEMO, Model
-from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_frames
+from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_with_notes
 from vjepa.errors import InputError
 
 Kind = Literal["bundled", "world", "upload"]
 
 DEFAULT_CLIP = "cup_tilt_zoom"
 WORLD_SEEDS = 100_000
-UPLOAD_TYPES = ("mp4", "webm", "avi", "mov", "gif", "png", "jpg", "jpeg")
+UPLOAD_TYPES = tuple(
+    (
+        "mp4 webm mov avi mkv m4v mpg mpeg ts mts m2ts wmv flv 3gp ogv mxf gif png apng jpg jpeg "
+        "webp avif tif tiff bmp"
+    ).split()
+)
+LONGEST_NAME = 60
 UPLOAD_LIMIT = 100
 """MB."""
 
@@ -60,6 +66,12 @@ class Upload:
     data: bytes
 
     @property
+    def short_name(self) -> str:
+        """Its name for the screen; file systems allow 255 characters."""
+        path = Path(self.name)
+        return path.stem[: LONGEST_NAME - len(path.suffix[:8])] + path.suffix[:8]
+
+    @property
     def address(self) -> ClipAddress:
         """Its address: the same bytes have the same one."""
         return ClipAddress("upload", hashlib.sha256(self.data).hexdigest()[:12])
@@ -77,6 +89,7 @@ class Clip:
         actor: the pixels of the thing that acts, where the world drew it and so knows them.
         model: who looks at it; the frames have its size and number.
         bundled: name of the bundled file that it was cut from, if it was.
+        notes: what its reader says of the file, in sentences.
     """
 
     id: str
@@ -86,6 +99,7 @@ class Clip:
     actor: Bool[np.ndarray, "t h w"] | None = None
     model: Model = DEMO
     bundled: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def repeats(self) -> int:
@@ -94,7 +108,11 @@ class Clip:
 
     @property
     def note(self) -> str:
-        """What a visitor should know about the clip, in a sentence, or nothing."""
+        """What a visitor should know about the clip, in sentences, or nothing."""
+        return " ".join(filter(None, (*self.notes, self._standing)))
+
+    @property
+    def _standing(self) -> str:
         if self.repeats == len(self.frames) - 1:
             return "This clip does not move: one picture is repeated."
         if self.repeats:
@@ -158,16 +176,20 @@ def _world_clip(address: ClipAddress, model: Model) -> Clip:
 
 @st.cache_resource(show_spinner=False, max_entries=16)
 def _uploaded_clip(address: ClipAddress, model: Model, _upload: Upload) -> Clip:
-    """Reads through a file that lives only as long as the reading: decord wants a path."""
+    """Reads through a file that lives only as long as the reading: a reader wants a path."""
+    name = _upload.short_name
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / (Path(_upload.name).name or "upload")
+        path = Path(folder) / f"upload{Path(name).suffix}"  # a visitor's disk allows longer names
         path.write_bytes(_upload.data)
-        return _read(path, Path(_upload.name).stem, address, model)
+        try:
+            return _read(path, Path(name).stem, address, model)
+        except InputError as error:
+            raise InputError(str(error).replace(path.name, name)) from error
 
 
 def _read(path: Path, name: str, address: ClipAddress, model: Model) -> Clip:
-    config = model.config
-    frames = read_frames(path, config.image_size, config.num_frames, address.start, address.fps)
+    size, count = model.config.image_size, model.config.num_frames
+    frames, notes = read_with_notes(path, size, count, address.start, address.fps)
     return Clip(
         clip_id(address, model),
         name,
@@ -175,6 +197,7 @@ def _read(path: Path, name: str, address: ClipAddress, model: Model) -> Clip:
         address.fps or DEFAULT_FPS,
         model=model,
         bundled=address.name if address.kind == "bundled" else "",
+        notes=notes,
     )
 
 

@@ -44,7 +44,7 @@ class State:
         neighbours: whether nearest neighbours are shown though there is a decoder.
         upload: the visitor's file.
         draws: how many random masks were asked for.
-        last_good: the last clip that could be read.
+        last_good, good_upload: the last clip that could be read, and the file that was there then.
         notice: what was wrong with the last choice, in a sentence.
         painted: whether the browser has shown the page once.
         selection: the tokens that are lit up in every view.
@@ -67,6 +67,7 @@ class State:
     upload: Upload | None = None
     draws: int = 0
     last_good: ClipAddress = field(default_factory=ClipAddress)
+    good_upload: Upload | None = None
     notice: str = ""
     painted: bool = False
     selection: frozenset[int] = frozenset()

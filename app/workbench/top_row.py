@@ -27,7 +27,7 @@ from vjepa.errors import InputError
 PICKER = "picker"
 UPLOADER = "uploader"
 WORLD_HELP = "A clip drawn by the demo world: objects over panoramas. Click again for another."
-UPLOAD_HELP = f"Your own clip: {', '.join(UPLOAD_TYPES)}, up to {UPLOAD_LIMIT} MB. It is not kept."
+UPLOAD_HELP = f"Your own video, animation or photo, up to {UPLOAD_LIMIT} MB. It is not kept."
 TIMING_HELP = "Which stretch of the file becomes the clip."
 FPS_HELP = (
     f"Frames per second of the clip. V-JEPA was trained on every fourth frame: {DEFAULT_FPS:g}. "
@@ -64,12 +64,19 @@ def load(state: State) -> Clip:
         clip = load_clip(state.address, state.model, state.upload)
     except InputError as error:
         state.notice = str(error)
-        if state.address.kind == "upload":
-            state.upload = None
-        state.address = state.last_good
-        return load_clip(state.address, state.model, state.upload)
-    state.last_good = state.address
+        return step_back(state)
+    state.last_good, state.good_upload = state.address, state.upload
     return clip
+
+
+def step_back(state: State) -> Clip:
+    """The last clip that could be read; the first one, should that be gone."""
+    state.address, state.upload = state.last_good, state.good_upload
+    try:
+        return load_clip(state.address, state.model, state.upload)
+    except InputError:
+        state.address = state.last_good = ClipAddress()
+        return load_clip(state.address, state.model)
 
 
 def tiles(state: State, clip: Clip) -> list[components.Tile]:

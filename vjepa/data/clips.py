@@ -6,25 +6,30 @@ Everything up to `read_frames` works without torch, so that a page can show a cl
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vjepa.errors import InputError
+from vjepa.reading.timing import Crop, Pick, ReadFrames, Wish
+from vjepa.reading.timing import frame_indices as frame_indices
 
 if TYPE_CHECKING:
     import torch
 
     from vjepa.config import ModelConfig
+
+log = logging.getLogger(__name__)
 
 BUNDLED = Path(__file__).resolve().parents[2] / "assets" / "clips"
 
@@ -32,7 +37,21 @@ BUNDLED = Path(__file__).resolve().parents[2] / "assets" / "clips"
 #: was trained, so 16 frames see about two seconds.
 DEFAULT_FPS = 7.5
 
-VIDEO_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv")
+VIDEO_SUFFIXES = tuple(
+    (
+        ".3g2 .3gp .3gpp .264 .265 .266 .amv .apng .apv .asf .avc .avi .avs2 .avs3 .bik .bk2 .cavs "
+        ".cdxl .cine .dav .dif .divx .dv .dvr-ms .evc .f4v .flc .fli .flm .flv .gif .gxf .h261 "
+        ".h263 .h264 .h265 .h266 .h26l .hevc .ifv .imx .ipu .ism .ismv .ivf .ivr .kux .lvf .lxf "
+        ".m1v .m2p .m2t .m2ts .m2v .m4v .mj2 .mjpeg .mjpg .mk3d .mkv .mlv .mod .mods .moflex .mov "
+        ".mp4 .mpe .mpeg .mpg .mpv .mts .mvi .mxf .mxg .nsv .nut .nuv .obu .ogg .ogm .ogv .pdv "
+        ".psp .qt .r3d .rcv .rm .rmvb .roq .ser .smk .swf .tod .ts .ty .usm .vc1 .viv .vob .vvc "
+        ".webm .wmv .wtv .xmv .y4m .yop"
+    ).split()
+)
+"""What FFmpeg's demuxers claim for video, but for endings that other files have too (.dat, .txt),
+and raw pixels, which say nothing of their size."""
+BESIDE = (".csv", ".tsv", ".txt", ".json", ".md")
+"""What may lie beside videos: lists, and what is said of them."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -63,10 +82,30 @@ def find_videos(folder: Path) -> list[Path]:
     Raises:
         InputError: there is none.
     """
-    found = sorted(filter(is_video, folder.rglob("*")))
+    files = sorted(folder.rglob("*"))
+    found = list(filter(is_video, files))
     if not found:
-        raise InputError(f"{folder} holds no video: put {', '.join(VIDEO_SUFFIXES)} files there.")
+        raise InputError(f"{folder} holds no video: put mp4, webm, mkv, avi or others there.")
+    warn_of_others(folder, files)
     return found
+
+
+def warn_of_others(folder: Path, files: Iterable[Path]) -> None:
+    """Says how many files of a folder are passed over, because they are not called like videos."""
+    others = Counter(
+        path.suffix.lower() or "no suffix"
+        for path in files
+        if not (is_video(path) or path.name.startswith(".") or path.suffix.lower() in BESIDE)
+        and is_file(path)
+    )
+    if others:
+        kinds = ", ".join(f"{suffix} ({n})" for suffix, n in others.most_common(5))
+        log.warning(
+            "%s: %d files are passed over, which are not called like videos: %s",
+            folder,
+            others.total(),
+            kinds,
+        )
 
 
 def read_frames(
@@ -79,9 +118,10 @@ def read_frames(
     """Read a square clip from a video, or repeat a still image.
 
     Frames are equally spaced: the step is the whole number of source frames nearest to the wanted
-    rate, because an uneven step would make smooth motion judder. A video too short for that step
-    gets a smaller one, so that the clip has `num_frames` different frames wherever the video has as
-    many left after `start`; below that, neighbouring frames repeat.
+    rate, because an uneven step would make smooth motion judder. Where the source's own rate is
+    uneven, the frames nearest in time are taken, and a warning says so. A video too short for that
+    step gets a smaller one, so that the clip has `num_frames` different frames wherever the video
+    has as many left after `start`; below that, neighbouring frames repeat.
 
     The short side is resized to `image_size` and the centre kept. (The official evaluation resizes
     to 256/224 of that and so cuts off a further eighth; here nothing of the short side is lost.)
@@ -100,12 +140,74 @@ def read_frames(
         InputError: the file is missing, empty, no video or image, or has no frames; `start` is past
             its end; a number is negative or not finite.
     """
+    clip = read_with_notes(source, image_size, num_frames, start, fps)
+    for note in clip.notes:
+        log.warning("%s: %s", source, note)
+    return clip.frames
+
+
+def read_with_notes(
+    source: str | Path,
+    image_size: int,
+    num_frames: int,
+    start: float = 0.0,
+    fps: float | None = None,
+) -> ReadFrames:
+    """The same as `read_frames`, with what a viewer should know of the clip, in sentences.
+
+    That its rate is uneven; that it is HDR, shown without tone mapping; that its file is cut off.
+    """
     _check_numbers(image_size, num_frames, start, fps)
     path = existing_file(source)
-    still = read_still(path)
-    if still is not None:
-        return np.repeat(square(still, image_size)[None], num_frames, axis=0)
-    return _read_video(path, image_size, num_frames, start, fps or DEFAULT_FPS)
+    wish = Wish(
+        start, fps or DEFAULT_FPS, num_frames, image_size, lambda im: square(im, image_size)
+    )
+    return next(clip for reader in READERS if (clip := _module(reader).read(path, wish)))
+
+
+READERS = ("packed", "stills", "reader")
+"""Modules of `vjepa.reading` that a file is offered to in turn; the last one reads any video. Each
+has `read(path, wish)` and `duration(path)`, which answer None for what is not theirs."""
+
+
+def _module(reader: str) -> ModuleType:
+    return import_module(f"vjepa.reading.{reader}")
+
+
+def read_picked(path: Path, pick: Pick, crop: Crop, short_side: int) -> ReadFrames:
+    """Reads frames from anywhere in a video, or in a picture that moves, in one forward pass.
+
+    Args:
+        path: of the file.
+        pick: chooses frames when it is known when each is shown.
+        crop: what is made of each upright RGB frame; each is decoded and cropped once.
+        short_side: to which frames are shrunk before.
+
+    Raises:
+        InputError: it is no video, or its frames cannot be decoded.
+    """
+    packed = _module("packed").read_picked(path, pick, crop)
+    return packed or _module("whole").read_picked(path, pick, crop, short_side)
+
+
+@lru_cache(maxsize=65536)
+def _duration(path: Path, changed: int, size: int) -> float:
+    asked = (_module(reader).duration(path) for reader in READERS)
+    return next(seconds for seconds in asked if seconds is not None)
+
+
+def duration(source: str | Path) -> float:
+    """How long a video is shown, in seconds; a picture that stands: 0.
+
+    By the container's word where it gives one, else by its packets. Asked again it is remembered,
+    for as long as the file stays what it was.
+
+    Raises:
+        InputError: as of `read_frames`.
+    """
+    path = existing_file(source)
+    state = path.stat()
+    return _duration(path, state.st_mtime_ns, state.st_size)
 
 
 def read_clip(
@@ -141,19 +243,24 @@ def denormalize(clip: torch.Tensor) -> torch.Tensor:
     return pixels.byte().movedim(-4, -1)
 
 
-def frame_indices(
-    available: int, native_fps: float, num_frames: int, first: int, fps: float
-) -> list[int]:
-    """Which of a video's `available` frames make up a clip that begins at frame `first`.
+def square(
+    image: UInt8[np.ndarray, "h w 3"], size: int, place: float = 0.5
+) -> UInt8[np.ndarray, "s s 3"]:
+    """A square over the whole short side, resized: the same as short-side resize and crop.
 
-    Equally spaced and inside the video; see `read_frames` for what a short video gets.
+    Args:
+        image: RGB.
+        size: side of the result in pixels.
+        place: where on the long side the square lies, 0..1: 0 left or top, .5 the centre.
     """
-    room, steps = available - 1 - first, max(1, num_frames - 1)
-    wanted = native_fps / fps if math.isfinite(native_fps) else 1  # a still GIF lasts no time
-    step = min(max(1, round(wanted)), room // steps)
-    if step >= 1:
-        return [first + step * i for i in range(num_frames)]
-    return [first + round(room * i / steps) for i in range(num_frames)]
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = int((height - side) * place), int((width - side) * place)
+    pixels = image[top : top + side, left : left + side]
+    if side == size:
+        return np.ascontiguousarray(pixels)
+    filter_ = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR  # area: no aliasing
+    return cv2.resize(pixels, (size, size), interpolation=filter_)
 
 
 def _check_numbers(image_size: int, num_frames: int, start: float, fps: float | None) -> None:
@@ -181,134 +288,6 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
-
-
-def read_still(path: Path) -> np.ndarray | None:
-    """The RGB pixels (H, W, 3) of an image file; None for anything that moves or is no image."""
-    try:
-        with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                return None
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except UnidentifiedImageError:
-        return None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path.name} is a damaged or oversized image: choose another.") from error
-
-
-def _read_video(
-    path: Path, image_size: int, num_frames: int, start: float, fps: float
-) -> UInt8[np.ndarray, "t s s 3"]:
-    reader = open_video(path)
-    first = _frame_at(reader, start, path.name)
-    indices = frame_indices(len(reader), reader.get_avg_fps(), num_frames, first, fps)
-    return decode(reader, path.name, indices, lambda image: square(image, image_size))
-
-
-def open_video(path: Path, threads: int = 0) -> Any:
-    """A decord reader with `threads` threads (0: its choice); InputError if there is no video."""
-    decord = _import_decord()
-    decord.logging.set_level(decord.logging.QUIET)  # what is wrong is said by our exception
-    try:
-        state = path.stat()
-        has_pictures = _has_pictures(path, state.st_mtime_ns, state.st_size)
-        reader = decord.VideoReader(str(path), num_threads=threads) if has_pictures else None
-    except Exception as error:  # both raise a different class for each way a file can be bad
-        raise InputError(
-            f"{path.name} is no video that can be read: choose an mp4, webm, avi, gif or image."
-        ) from error
-    if reader is None:
-        raise InputError(f"{path.name} holds no pictures, only sound or data: choose a video.")
-    return reader
-
-
-@lru_cache(maxsize=4096)
-def _has_pictures(path: Path, changed: int, size: int) -> bool:
-    """Whether a file holds video, asked before decord, which would complain on stderr.
-
-    Takes a tenth of the time of reading a clip, so a file is asked once for as long as it stays
-    what it was.
-    """
-    import av
-
-    with av.open(str(path)) as container:
-        return bool(container.streams.video)
-
-
-_IMPORTING = Lock()
-
-
-def _import_decord() -> Any:
-    """decord, without the CUDA libraries that PyTorch brought along.
-
-    For its GPU builds decord2 makes all of them global. One is libnvblas, which then stands in for
-    torch's BLAS, and without a GPU it leads nowhere: a crash at the next float32 product. They are
-    looked for in the package `nvidia`, which is therefore out of sight during the import.
-    """
-    with _IMPORTING:
-        if "decord" in sys.modules:
-            return sys.modules["decord"]
-        nvidia = sys.modules.pop("nvidia", None)
-        sys.modules["nvidia"] = None
-        try:
-            import decord
-        finally:
-            sys.modules.pop("nvidia")
-            if nvidia:
-                sys.modules["nvidia"] = nvidia
-    return decord
-
-
-def decode(
-    reader: Any, name: str, indices: list[int], crop: Callable[[np.ndarray], np.ndarray]
-) -> UInt8[np.ndarray, "t ..."]:
-    """The frames at `indices`, cropped; InputError names the video where one cannot be decoded.
-
-    A single forward pass: no frame is decoded twice, and one full-size frame is in memory.
-    """
-    try:
-        decoded = {i: crop(_rgb(reader[i].asnumpy())) for i in sorted(set(indices))}
-    except Exception as error:
-        raise InputError(f"{name} is damaged: its frames cannot be decoded.") from error
-    return np.stack([decoded[i] for i in indices])
-
-
-def _rgb(frame: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A frame as it was meant: at some widths (48, 96, 144) decord takes a row's end for channels.
-
-    Rows are padded; where the padded length is a multiple of the width, the frame comes with more
-    than three channels and its pixels displaced.
-    """
-    height, width, _ = frame.shape
-    return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
-
-
-def _frame_at(reader: Any, start: float, name: str) -> int:
-    """Index of the frame on screen at `start`; by time stamps, as phones record uneven ones."""
-    times = reader.get_frame_timestamp(range(len(reader)))
-    begins, duration = times[:, 0] - times[0, 0], float(times[-1, 1] - times[0, 0])
-    if start >= duration > 0:
-        raise InputError(f"{name} lasts {duration:.2f} s: start before that, not at {start} s.")
-    # half a millisecond forgives the rounding of a time that was meant to hit a frame exactly
-    return max(0, int(np.searchsorted(begins, start + 5e-4, side="right")) - 1)
-
-
-def square(
-    image: UInt8[np.ndarray, "h w 3"], size: int, place: float = 0.5
-) -> UInt8[np.ndarray, "s s 3"]:
-    """A square over the whole short side, resized: the same as short-side resize and crop.
-
-    Args:
-        image: RGB.
-        size: side of the result in pixels.
-        place: where on the long side the square lies, 0..1: 0 left or top, .5 the centre.
-    """
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = int((height - side) * place), int((width - side) * place)
-    pixels = image[top : top + side, left : left + side]
-    filter_ = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR  # area: no aliasing
-    return cv2.resize(pixels, (size, size), interpolation=filter_)
 
 
 def _channel_stats(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

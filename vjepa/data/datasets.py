@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from vjepa.data.clips import VIDEO_SUFFIXES, existing_file, is_file, is_video
+from vjepa.data.clips import existing_file, is_file, is_video, warn_of_others
 from vjepa.errors import InputError
 
 SPLITS = {
@@ -34,6 +34,8 @@ SPLITS = {
     "test": ("test", "testing", "testlist01"),
 }
 """What a split may be called; of the three pairs of lists of UCF101 the first is the usual one."""
+PACK_LIST = "pack.csv"
+"""The list of a pack (`vjepa.data.pack`) whose data set had no splits."""
 LIST_SUFFIXES = {".csv", ".tsv", ".txt", ".json"}
 
 
@@ -80,6 +82,14 @@ def open_dataset(
     return _follow_list(source, Path(videos) if videos is not None else source.parent)
 
 
+def open_splits(path: Path, *, videos: Path | None = None) -> dict[str, LabelledVideos]:
+    """All the splits of a data set by name; "" is that of one that has none."""
+    names = [name for name in _splits(Path(path)) if name] if Path(path).exists() else []
+    if not names:
+        return {"": open_dataset(path, videos=videos)}
+    return {name: open_dataset(path, videos=videos, split=name) for name in names}
+
+
 def require_classes(train: LabelledVideos, test: LabelledVideos) -> LabelledVideos:
     """Checks what a probe needs of its two sets, and makes the labels of both mean the same.
 
@@ -120,6 +130,8 @@ def _some(names: Sequence[str]) -> str:
 def _splits(path: Path) -> dict[str, Path]:
     """The lists or folders that a path stands for, by split; "" for one without that name."""
     if path.is_dir():
+        if (path / PACK_LIST).is_file():
+            return {"": path / PACK_LIST}
         if lists := _by_split(p for p in sorted(path.iterdir()) if _is_list(p)):
             return lists
         names = sorted(set(_videos_below(path).values()))
@@ -178,7 +190,8 @@ def _read_folder(folder: Path) -> LabelledVideos:
     """Class folders, or a flat folder without labels."""
     videos = _videos_below(folder)
     if not videos:
-        raise InputError(f"{folder} holds no video: put {', '.join(VIDEO_SUFFIXES)} there.")
+        raise InputError(f"{folder} holds no video: put mp4, webm, mkv, avi or others there.")
+    warn_of_others(folder, folder.rglob("*"))
     classes, labels = np.unique(list(videos.values()), return_inverse=True)
     classes = tuple(classes.tolist())
     if classes == ("",):

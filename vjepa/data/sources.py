@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import DEFAULT_FPS, find_videos, read_frames, training_clips
+from vjepa.data.clips import DEFAULT_FPS, duration, find_videos, read_with_notes, training_clips
 from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
 from vjepa.errors import InputError
 from vjepa.world.world import World
@@ -126,8 +126,9 @@ class Videos:
         """A clip that starts at `position` (0..1) of the latest start that still fits."""
         config = self.config
         latest = max(duration(path) - config.num_frames / DEFAULT_FPS, 0.0)
-        frames = read_frames(path, config.image_size, config.num_frames, start=position * latest)
-        return torch.from_numpy(frames)
+        start = position * latest
+        clip = read_with_notes(path, config.image_size, config.num_frames, start=start)
+        return torch.from_numpy(clip.frames)
 
 
 PAN_LEVEL = 2
@@ -176,14 +177,6 @@ class Mixture:
 
 CLIP_SECONDS = 64 / 30
 """The published clip: 16 frames, every fourth of 30 a second."""
-
-
-def duration(path: Path) -> float:
-    """Length of a video in seconds, from its container."""
-    import av
-
-    with av.open(str(path)) as container:
-        return (container.duration or 0) / av.time_base
 
 
 def open_source(

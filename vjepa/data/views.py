@@ -11,21 +11,14 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import (
-    DEFAULT_FPS,
-    decode,
-    existing_file,
-    frame_indices,
-    open_video,
-    read_still,
-    square,
-)
+from vjepa.data.clips import DEFAULT_FPS, existing_file, read_picked, square
 from vjepa.data.datasets import LabelledVideos
 from vjepa.errors import InputError
+from vjepa.reading.timing import choose, frame_indices, is_even, measured_rate
 
 log = logging.getLogger(__name__)
 
@@ -68,17 +61,30 @@ def read_views(source: str | Path, config: ModelConfig, clips: int = 2, views: i
     def crop(image: np.ndarray) -> np.ndarray:
         return np.stack([square(image, config.image_size, place) for place in places])
 
-    still = read_still(path)
-    if still is not None:
-        crops = crop(still)[None, :, None]
-        return np.tile(crops, (clips, 1, config.num_frames, 1, 1, 1))
-    reader = open_video(path, threads=1)  # videos are read side by side
-    if len(reader) < config.num_frames:
-        log.warning(SHORT, path, len(reader), config.num_frames)
-    indices = clip_indices(len(reader), reader.get_avg_fps(), config.num_frames, clips)
-    frames = decode(reader, path.name, indices.flatten().tolist(), crop)  # (clips*t, views, ...)
-    frames = frames.reshape(*indices.shape, *frames.shape[1:])
+    def pick(times: np.ndarray, rate: float) -> list[int]:
+        if 1 < len(times) < config.num_frames:
+            log.warning(SHORT, path, len(times), config.num_frames)
+        return spread(times, rate, config.num_frames, clips).flatten().tolist()
+
+    clip = read_picked(path, pick, crop, config.image_size)
+    frames = clip.frames  # (clips * t, views, ...)
+    frames = frames.reshape(clips, config.num_frames, *frames.shape[1:])
     return np.ascontiguousarray(frames.swapaxes(1, 2))
+
+
+def spread(
+    times: Float64[np.ndarray, " n"], nominal: float, num_frames: int, clips: int
+) -> Int64[np.ndarray, "clips t"]:
+    """Which frames make up each clip: by counting where the rate is constant, else by time."""
+    if is_even(times):
+        return clip_indices(len(times), measured_rate(times, nominal), num_frames, clips)
+    latest = max(times[-1] - (num_frames - 1) / DEFAULT_FPS, 0)
+    starts = np.linspace(0, latest, clips) if clips > 1 else np.array([latest / 2])
+    found = []
+    for first in (np.searchsorted(times, starts + 1e-6, side="right") - 1).tolist():
+        choice = choose(times[first:], True, num_frames, DEFAULT_FPS, nominal)
+        found.append(first + np.array(choice.indices))
+    return np.stack(found)
 
 
 def clip_indices(
