@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -13,16 +14,20 @@ from decoder import media
 from decoder.bank import retrieve
 from decoder.explorer import Explorer
 from decoder.media import read_mask
+from decoder.pairing import read_of
 from decoder.scoring import report
 from decoder.scoring.score import score_decoder
 from decoder.training.train import TrainConfig
 from decoder.training.train import train as run_training
 from vjepa import errors
+from vjepa.data.sources import files_read
 from vjepa.errors import InputError
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")]) -> None:
     """Train a decoder on a frozen model; prints the folder it was written to."""
+    errors.require_unread(config.out, chain(read_of(config.model), files_read(config.data)))
+    errors.require_unread(config.out / "decoder", [config.model, config.begin_with])
     print(run_training(config))
 
 
@@ -50,6 +55,8 @@ def evaluate(
         out: a file to write the table to, as JSON; its charts go beside it, as SVG.
         json_line: print the table as one line of JSON.
     """
+    for file in (out, out.with_suffix(".svg")) if out else ():
+        errors.require_unread(file, chain(read_of(model), [decoder], files_read(clips)))
     explorer = Explorer.load(model, decoder=decoder)
     explorer.require_decoder()
     table = score_decoder(explorer, clips, n, levels=levels, seed=seed, steps=steps)
@@ -87,6 +94,7 @@ def decode(
     writer = {".mp4": media.write_mp4, ".gif": media.write_gif}.get(out.suffix.lower())
     if writer is None:
         raise InputError(f"{out} must end in .mp4 or .gif.")
+    errors.require_unread(out, [video, mask, decoder, *read_of(model)])
     explorer = Explorer.load(model, decoder=decoder)
     explorer.require_decoder()
     explorer.set_clip(video, start=start, fps=fps)

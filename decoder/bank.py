@@ -22,13 +22,14 @@ from tqdm import tqdm
 from decoder import media
 from decoder.explorer import Explorer
 from decoder.media import read_mask
+from decoder.pairing import read_of
 from decoder.pipeline import paste
-from vjepa.checkpoint import default_dtype, fingerprint
+from vjepa.checkpoint import default_dtype, fingerprint, require_predictor
 from vjepa.config import ModelConfig
 from vjepa.data.clips import bundled_clips, find_videos, normalize
 from vjepa.data.datasets import LabelledVideos
 from vjepa.data.views import readable
-from vjepa.errors import InputError
+from vjepa.errors import InputError, require_unread
 from vjepa.model import VJEPA
 from vjepa.tokens import to_mask
 from vjepa.world.world import LEVELS, World
@@ -399,7 +400,9 @@ def retrieve(
     writer = {".mp4": media.write_mp4, ".gif": media.write_gif}.get(out.suffix.lower())
     if writer is None:
         raise InputError(f"{out} must end in .mp4 or .gif.")
+    require_unread(out, [video, mask, *read_of(model), *(find_videos(videos) if videos else ())])
     explorer = Explorer.load(model)
+    require_predictor(explorer.config)
     explorer.set_clip(video, start=start, fps=fps)
     hidden = read_mask(mask, explorer.grid)
     seen = explorer.features(hidden)

@@ -29,6 +29,7 @@ from vjepa.pretrain import pretrain as run_pretraining
 
 def pretrain(config: Annotated[PretrainConfig, tyro.conf.arg(name="")]) -> None:
     """Pretrain a model; prints the folder it was written to."""
+    errors.require_unread(config.out, sources.files_read(config.data))
     print(run_pretraining(config))
 
 
@@ -51,6 +52,7 @@ def store(
         levels: difficulties of the world, mixed equally.
         seed: of the draws.
     """
+    errors.require_unread(out, sources.files_read(data))
     shape = config.preset(preset)
     source = sources.open_source(data, shape, levels=levels, device=torch.device("cpu"))
     sources.store(source, out, clips, seed=seed)
@@ -149,6 +151,12 @@ def _print_rows(rows: list[dict], json_line: bool) -> None:
             f"{row['task']:<12}{row['probe']:<10}{row['labels']:>5.0%} of the labels  "
             f"{row['metric']}: {scores}  chance {100 * row['chance']:.1f} %"
         )
+    if names := rows[0].get("classes", ()):
+        more = ", ..." if len(names) > SHOWN_CLASSES else ""
+        print(f"{len(names)} classes: {', '.join(names[:SHOWN_CLASSES])}{more}")
+
+
+SHOWN_CLASSES = 20
 
 
 def similarity(

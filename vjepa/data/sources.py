@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +23,8 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import DEFAULT_FPS, find_videos, read_frames, training_clips
-from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
+from vjepa.data.clips import DEFAULT_FPS, read_frames, training_clips
+from vjepa.data.datasets import LIST_SUFFIXES, find_clips, is_image, open_dataset
 from vjepa.errors import InputError
 from vjepa.world.world import World
 
@@ -230,7 +230,8 @@ class Videos:
     def _read(self, path: Path, position: float) -> UInt8[Tensor, "T H W 3"]:
         """A clip that starts at `position` (0..1) of the latest start that still fits."""
         config = self.config
-        latest = max(duration(path) - config.num_frames / DEFAULT_FPS, 0.0)
+        seconds = 0.0 if is_image(path) else duration(path)
+        latest = max(seconds - config.num_frames / DEFAULT_FPS, 0.0)
         frames = read_frames(path, config.image_size, config.num_frames, start=position * latest)
         return torch.from_numpy(frames)
 
@@ -254,14 +255,15 @@ def open_source(
 
     A source is "world", "pans" (photos under a moving camera), "bundled" (the real clips that ship
     with the project and may be trained on), a `.npy` file, a folder of videos, or a list of them:
-    any of `vjepa.data.datasets`; its labels are not looked at.
+    any of `vjepa.data.datasets`; its labels are not looked at. Still images are clips that stand
+    still.
 
     Raises:
         InputError: nothing is there, it holds no clips for this model, or it is no mixture.
     """
     path = Path(data)
     if path.is_dir():
-        return Videos(find_videos(path), config)
+        return Videos(find_clips(path), config)
     if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
         return Videos(open_dataset(path).paths, config)
     if path.is_file():
@@ -271,6 +273,24 @@ def open_source(
         parts = [open_source(name, config, levels=levels, device=device) for name in names]
         return Mixture(parts, shares)
     return _open_named(data, config, levels, device)
+
+
+def files_read(data: str) -> Iterator[Path]:
+    """The files that clips of `data` are read from, as `open_source` finds them.
+
+    Raises:
+        InputError: a folder holds none, a list is not what it seems, or it is no mixture.
+    """
+    path = Path(data)
+    if path.is_dir():
+        yield from find_clips(path)
+    elif "+" in data and not path.is_file():
+        for _, name in parse_mixture(data):
+            yield from files_read(name)
+    else:
+        yield path
+        if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+            yield from open_dataset(path).paths
 
 
 def _open_named(
