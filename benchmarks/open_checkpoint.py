@@ -26,7 +26,7 @@ from make_checkpoint import LAYOUTS, write
 CHILD = """
 import json, sys, time
 import torch, vjepa
-from vjepa.grid import split
+from vjepa.tokens import split
 
 def seconds(work):
     start = time.perf_counter()

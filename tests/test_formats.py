@@ -202,6 +202,12 @@ def test_any_other_object_is_named(v1, write, legacy):
         assert name in said and "not run" in said and "damaged" not in said
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_another_pickle_protocol_is_told_from_damage(v1, write):
+    said = refused(write(v1, pickle_protocol=4))
+    assert "protocol 4" in said and "damaged" not in said
+
+
 def test_what_is_passed_over_is_not_made(write):
     path = write({"encoder": {}, "args": argparse.Namespace(lr=np.float64(0.5))})
     args = unpickle(path)["args"]

@@ -29,7 +29,7 @@ MAX_CLASSES = 100_000  # of a list that does not name them
 SEPARATORS = "\t,; "
 NUMBER = re.compile(r"(-?[0-9]{1,9})(\.0*)?")
 NUMERIC = re.compile(r"[-+.]?[0-9][0-9.eE+-]*")
-TITLE = re.compile(r"[a-z][a-z _-]*")
+TITLE = re.compile(r"([a-z][\w :#-]*)?")
 PATH_TITLES = ("path", "file", "video", "clip", "image", "name", "uri", "url")
 LABEL_TITLES = ("label", "class", "category", "target", "action", "activity")
 OTHER_TITLES = ("time", "start", "end", "duration", "length", "frame", "fps", "split", "caption")
@@ -115,12 +115,15 @@ class Header:
         best = max(filter(None, found), key=lambda header: header.count, default=None)
         if best is None:
             return None
-        rows = (best.split(line) for line in lines[1:20])
-        return best if best.label is not None or any(r and is_media(r.path) for r in rows) else None
+        rows = [row for line in lines[1:20] if (row := best.split(line))]
+        labels = [row.label for row in rows if row.label is not None]
+        numbered = bool(labels) and all(map(NUMBER.fullmatch, labels))
+        return best if numbered or any(is_media(row.path) for row in rows) else None
 
     @classmethod
     def _of(cls, line: str, separator: str) -> Header | None:
-        titles = [title.lower() for title in _cells(line, separator)]
+        # pandas calls a column without a title "Unnamed: 0"
+        titles = [re.sub(r"^unnamed: \d+$", "", t.lower()) for t in _cells(line, separator)]
         if not all(TITLE.fullmatch(title) for title in titles):
             return None
         labels = [i for i, title in enumerate(titles) if _says(title, LABEL_TITLES)]

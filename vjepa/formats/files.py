@@ -8,8 +8,11 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
+import pickle
 import re
+import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -96,10 +99,25 @@ def unpickle(path: Path) -> dict:
                 f"{path} holds a {found[1] or found[2]} beside its tensors, which may be code and "
                 "was not run: save the state_dict alone, or leave that out."
             ) from error
+        if (protocol := _protocol(path)) > 2:
+            raise InputError(
+                f"{path} was saved with pickle protocol {protocol}, which cannot be read without "
+                "running it: save it with that of torch.save, 2."
+            ) from error
         raise InputError(
             f"{path} is no readable PyTorch checkpoint: it is damaged, or not one at all."
         ) from error
     return state if isinstance(state, dict) else {}
+
+
+def _protocol(path: Path) -> int:
+    """The pickle protocol of a PyTorch file; 0 where that is not to be seen."""
+    with suppress(OSError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        for name in filter(lambda name: name.endswith("data.pkl"), archive.namelist()):
+            with archive.open(name) as file:
+                mark, protocol = (*file.read(2), 0, 0)[:2]
+                return protocol if mark == ord(pickle.PROTO) else 0
+    return 0
 
 
 def exists(path: Path) -> bool:
