@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import tyro
+from tqdm import tqdm
 
 from decoder import media
-from decoder.bank import retrieve
+from decoder.bank import Bank, Progress
 from decoder.explorer import Explorer
 from decoder.media import read_mask
+from decoder.pairing import read_of
 from decoder.scoring import report
 from decoder.scoring.score import score_decoder
 from decoder.training.train import TrainConfig
 from decoder.training.train import train as run_training
 from vjepa import errors
+from vjepa.checkpoint import require_predictor
+from vjepa.data.clips import find_videos
+from vjepa.data.sources import files_read
 from vjepa.errors import InputError
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")]) -> None:
     """Train a decoder on a frozen model; prints the folder it was written to."""
+    errors.require_unread(config.out, chain(read_of(config.model), files_read(config.data)))
+    errors.require_unread(config.out / "decoder", [config.model, config.begin_with])
     print(run_training(config))
 
 
@@ -55,6 +64,8 @@ def evaluate(
         out: a file to write the table to, as JSON; its charts go beside it, as SVG.
         json_line: print the table as one line of JSON.
     """
+    for file in (out, out.with_suffix(".svg")) if out else ():
+        errors.require_unread(file, chain(read_of(model), [decoder], files_read(clips)))
     explorer = Explorer.load(model, decoder=decoder)
     explorer.require_decoder()
     kinds = tuple(filter(None, masks.split(",")))
@@ -90,9 +101,8 @@ def decode(
         fps: frames a second that are read; by default the published stride.
         playback_fps: frames a second of the result.
     """
-    writer = {".mp4": media.write_mp4, ".gif": media.write_gif}.get(out.suffix.lower())
-    if writer is None:
-        raise InputError(f"{out} must end in .mp4 or .gif.")
+    writer = _writer(out)
+    errors.require_unread(out, [video, mask, decoder, *read_of(model)])
     explorer = Explorer.load(model, decoder=decoder)
     explorer.require_decoder()
     explorer.set_clip(video, start=start, fps=fps)
@@ -101,6 +111,70 @@ def decode(
     out.parent.mkdir(parents=True, exist_ok=True)
     writer(out, np.concatenate(panels, axis=2), playback_fps)
     print(out)
+
+
+def retrieve(
+    video: Annotated[Path, tyro.conf.Positional],
+    out: Path,
+    mask: str = "long",
+    model: str = "demo",
+    videos: Path | None = None,
+    bank: Path | None = None,
+    clips: int | None = None,
+    start: float = 0.0,
+    fps: float | None = None,
+    playback_fps: float = 8.0,
+) -> None:
+    """Show what is predicted by the nearest tubelets of other clips: original, collage, ceiling.
+
+    Args:
+        video: a video or a still image; a video of that name in the bank is not searched.
+        out: the .mp4 or .gif to write.
+        mask: a preset (short, long, tube, box, future, random), or a .npy file of bools (t, h, w).
+        model: any that `vjepa.load` opens: no decoder is needed.
+        videos: a folder of videos to retrieve from; by default the bundled and drawn clips.
+        bank: a folder that keeps the bank's features, so that they are computed once for a model.
+        clips: how many the bank holds; by default 64, or fewer where clips have many tokens.
+        start: seconds into the video.
+        fps: frames a second that are read; by default the published stride.
+        playback_fps: frames a second of the result.
+    """
+    writer = _writer(out)
+    errors.require_unread(
+        out, [video, mask, *read_of(model), *(find_videos(videos) if videos else ())]
+    )
+    explorer = Explorer.load(model)
+    require_predictor(explorer.config)
+    explorer.set_clip(video, start=start, fps=fps)
+    hidden = read_mask(mask, explorer.grid)
+    seen = explorer.features(hidden)
+    with tqdm(desc="bank", unit="clip", delay=0.1) as bar:
+        made = Bank.from_videos(explorer.model, videos, count=clips, folder=bank, progress=_on(bar))
+    truth = explorer.targets[seen.target_idx]
+    collages = [
+        made.collage(explorer.frames, features, seen.target_idx, leave_out=video.stem)
+        for features in (seen.predictions, truth)
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    panels = [explorer.frames, *(collage.frames for collage in collages)]
+    writer(out, np.concatenate(panels, axis=2), playback_fps)
+    print(f"{out}: mean distance {np.nanmean(collages[0].distance):.3f}")
+
+
+def _on(bar: tqdm) -> Progress:
+    def show(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return show
+
+
+def _writer(out: Path) -> Callable[[Path, np.ndarray, float], None]:
+    """What writes frames to a file with such an ending."""
+    writers = {".mp4": media.write_mp4, ".gif": media.write_gif}
+    if out.suffix.lower() not in writers:
+        raise InputError(f"{out} must end in .mp4 or .gif.")
+    return writers[out.suffix.lower()]
 
 
 COMMANDS = {"train": train, "evaluate": evaluate, "decode": decode, "retrieve": retrieve}

@@ -17,7 +17,7 @@ import vjepa
 from decoder.pairing import find_decoder, load_pipeline, train_command
 from decoder.pipeline import PredictionDecoderPipeline, paste
 from vjepa import masks
-from vjepa.checkpoint import BUNDLED, read_json
+from vjepa.checkpoint import BUNDLED, read_json, require_predictor
 from vjepa.config import ModelConfig
 from vjepa.data.clips import normalize
 from vjepa.errors import InputError
@@ -271,8 +271,10 @@ class Explorer:
         """Checks that there is a decoder.
 
         Raises:
-            InputError: there is none; the message holds the command that trains one.
+            InputError: there is none; the message holds the command that trains one, or says that
+                this model predicts nothing.
         """
+        require_predictor(self.config)
         if self.pipeline is None:
             raise InputError(
                 f"This model has no decoder yet; train one (--data takes your videos): "

@@ -10,7 +10,7 @@ from diffusers.utils import logging
 
 from decoder.network import TokenDecoder
 from decoder.pipeline import PredictionDecoderPipeline
-from vjepa.checkpoint import fingerprint, read_json
+from vjepa.checkpoint import BUNDLED, fingerprint, read_json
 from vjepa.errors import InputError
 from vjepa.formats import published
 from vjepa.model import VJEPA
@@ -112,6 +112,12 @@ def _run_folder(path: Path) -> Path:
 def short_name(name: str | Path) -> str:
     """What a model is called: the file or folder without its endings, `mine` of `mine/model`."""
     return _run_folder(Path(name)).name.split(".")[0]
+
+
+def read_of(name: str | Path) -> list[Path]:
+    """The files and folders that opening a model, and the decoder beside it, may read."""
+    path = BUNDLED.get(str(name)) or published.find(str(name)) or Path(name)
+    return [path, _run_folder(path), path.parent / "config.json"]
 
 
 def _candidates(near: Path | None) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """Command lines: they do their work, and bad input is one line and exit code 2."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import decoder.__main__ as decoder_commands
 import vjepa.__main__ as vjepa_commands
 from vjepa import errors
+from vjepa.checkpoint import ASSETS
 
 PROGRAMS = {"vjepa": vjepa_commands.COMMANDS, "decoder": decoder_commands.COMMANDS}
 
@@ -94,3 +96,64 @@ def test_similarity_and_surprise_compare_the_model_with_baselines(run):
     assert len({(case["kind"], case["hidden"]) for case in cases}) == 6
     plain = [case for case in cases if not case["hidden"]]
     assert all(case["pixels"]["sets"]["mean"] == 1 for case in plain)
+
+
+def kept(run, line, tmp_path, *files):
+    """Runs a line that must refuse, and leave these files as they are."""
+    before = [file.read_bytes() for file in files]
+    code, _, stderr = run(*line.format(tmp=tmp_path).split())
+    assert code == 2 and "would be lost" in stderr
+    assert [file.read_bytes() for file in files] == before
+
+
+@pytest.mark.parametrize("command", ["decode", "retrieve"])
+@pytest.mark.parametrize("out", ["a.mp4", "sub/../a.mp4", "soft.mp4", "hard.mp4"])
+def test_a_clip_is_not_written_over_itself(run, tmp_path, cup_clip, command, out):
+    clip = tmp_path / "a.mp4"
+    shutil.copy(cup_clip, clip)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "soft.mp4").symlink_to("a.mp4")
+    (tmp_path / "hard.mp4").hardlink_to(clip)
+    kept(run, f"decoder {command} {{tmp}}/a.mp4 --out {{tmp}}/{out}", tmp_path, clip)
+
+
+def test_what_is_retrieved_from_is_kept(run, tmp_path, cup_clip):
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy(cup_clip, tmp_path / name)
+    line = "decoder retrieve {tmp}/a.mp4 --videos {tmp} --out {tmp}/b.mp4"
+    kept(run, line, tmp_path, tmp_path / "b.mp4")
+
+
+def test_stored_clips_lists_and_their_videos_are_kept(run, tmp_path, cup_clip):
+    clips, video, listed = (tmp_path / name for name in ("clips.npy", "a.mp4", "list.csv"))
+    np.save(clips, np.zeros((2, 16, 112, 112, 3), np.uint8))
+    shutil.copy(cup_clip, video)
+    listed.write_text("a.mp4 0\n")
+    for data, out in (
+        ("{tmp}/clips.npy", "clips.npy"),
+        ("8*world+{tmp}/clips.npy", "clips.npy"),
+        ("{tmp}/list.csv", "list.csv"),
+        ("{tmp}/list.csv", "a.mp4"),
+        ("{tmp}", "a.mp4"),
+    ):
+        for command in ("vjepa store --clips 2", "vjepa pretrain", "decoder train"):
+            line = f"{command} --data {data} --out {{tmp}}/{out}"
+            kept(run, line, tmp_path, clips, video, listed)
+
+
+def test_models_and_decoders_are_kept(run, tmp_path):
+    shutil.copytree(ASSETS / "demo", tmp_path / "demo")
+    files = [file for file in (tmp_path / "demo").rglob("*") if file.is_file()]
+    for out in ("card.json", "model/config.json", "decoder/model_index.json"):
+        line = f"decoder evaluate --n 2 --model {{tmp}}/demo --out {{tmp}}/demo/{out}"
+        kept(run, line, tmp_path, *files)
+    line = "decoder evaluate --n 2 --out {tmp}/x.json --decoder {tmp}/demo/decoder"
+    kept(run, line.replace("x.json", "demo/decoder/network/config.json"), tmp_path, *files)
+    line = "decoder train --begin-with {tmp}/demo/decoder --out {tmp}/demo"
+    kept(run, line, tmp_path, *files)
+
+
+def test_an_earlier_result_may_be_written_over(run, tmp_path):
+    out = tmp_path / "clips.npy"
+    for seed in (0, 1):
+        assert run("vjepa", "store", "--out", out, "--clips", 2, "--seed", seed)[0] == 0

@@ -76,7 +76,96 @@ def test_a_list_is_read_whatever_separates(lay, lines):
     assert dataset.classes == ("0", "1", "2")
 
 
-@pytest.mark.parametrize("separator", ["\t", ",", " "])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "path,label\na.mp4,0\nsub/b c.mp4,1\n",
+        "label;video_path\n0;a.mp4\n1;sub/b c.mp4\n",
+        '"path","label"\n"a.mp4","0"\n"sub/b c.mp4","1"\n',
+        "filename\tduration\tclass_id\na.mp4\t3.2\t0\nsub/b c.mp4\t4\t1\n",
+        "video,split,target\r\na.mp4,train,0\r\nsub/b c.mp4,train,1\r\n",
+        "\ufeff# made by hand\n\nVideo Path;Emotion\na.mp4;0.0\n\n# more\nsub/b c.mp4;1.0\n",
+        "a.mp4;0\nsub/b c.mp4;1\n",
+        ",path,label\n0,a.mp4,0\n1,sub/b c.mp4,1\n",
+        "Unnamed: 0\tlabel\tfile\n0\t0\ta.mp4\n1\t1\tsub/b c.mp4\n",
+        "a.mp4   0.0\n'sub/b c.mp4'   1.0\n",
+        "'a.mp4', '0'\n'sub/b c.mp4', '1'\n",
+    ],
+)
+def test_headers_quotes_and_comments(lay, lines):
+    root = lay("a.mp4", "sub/b c.mp4", list__csv=lines)
+    dataset = open_dataset(root / "list.csv")
+    assert dataset.paths == (root / "a.mp4", root / "sub/b c.mp4")
+    assert dataset.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "a.mp4,plays guitar\nb.mp4,jumps\nc, d.mp4,plays guitar\n",
+        "a.mp4 plays guitar\nb.mp4 jumps\nc, d.mp4 plays guitar\n",
+        'path,label\na.mp4,"plays guitar"\nb.mp4,jumps\n"c, d.mp4",plays guitar\n',
+        "action;clip\nplays guitar;a.mp4\njumps;b.mp4\nplays guitar;c, d.mp4\n",
+    ],
+)
+def test_words_are_labels(lay, lines):
+    root = lay("a.mp4", "b.mp4", "c, d.mp4", list__csv=lines)
+    dataset = open_dataset(root / "list.csv")
+    assert dataset.classes == ("jumps", "plays guitar")
+    assert named(dataset) == {
+        "a.mp4": "plays guitar",
+        "b.mp4": "jumps",
+        "c, d.mp4": "plays guitar",
+    }
+
+
+def test_words_are_numbered_as_the_names_beside_the_list(lay):
+    root = lay("a.mp4", list__csv="a.mp4 jumps\na.mp4 falls\n", labels__txt="jumps\nfalls\n")
+    assert open_dataset(root / "list.csv").labels.tolist() == [0, 1]
+    lay(list__csv="a.mp4 jumps\na.mp4 sits\n")
+    assert re.search("Line 2 .*'sits'", refusal(open_dataset, root / "list.csv"))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "a b.mp4\nc, d.mp4\n",
+        "path\na b.mp4\nc, d.mp4\n",
+        '"a b.mp4"\n"c, d.mp4"\n',
+        "a b.mp4 -1\nc, d.mp4 -1\n",
+        "a b.mp4;\nc, d.mp4;\n",
+        "path;label\na b.mp4;\nc, d.mp4;-1\n",
+        "video;duration\na b.mp4;3\nc, d.mp4;4\n",
+    ],
+)
+def test_no_label_is_needed(lay, lines):
+    root = lay("a b.mp4", "c, d.mp4", list__csv=lines)
+    dataset = open_dataset(root / "list.csv")
+    assert [path.name for path in dataset.paths] == ["a b.mp4", "c, d.mp4"]
+    assert dataset.labels.tolist() == [-1, -1] and dataset.classes == ()
+    assert "has no labels" in refusal(require_classes, dataset, dataset)
+
+
+def test_some_videos_may_have_no_label(lay):
+    dataset = open_dataset(lay("a.mp4", list__csv="a.mp4 1\na.mp4 -1\na.mp4 0\n") / "list.csv")
+    assert dataset.labels.tolist() == [1, -1, 0]
+    assert "1 of the 3 videos of" in refusal(require_classes, dataset, dataset)
+
+
+def test_still_images_are_a_data_set_where_no_video_is(lay):
+    root = lay("cat/1.png", "dog/2.JPEG", "dog/.3.jpg", "dog/notes.txt")
+    dataset = open_dataset(root)
+    assert named(dataset) == {"1.png": "cat", "2.JPEG": "dog"}
+    assert datasets.find_clips(root) == [root / "cat/1.png", root / "dog/2.JPEG"]
+    lay("dog/a.mp4", "cat/b.mp4")
+    assert named(open_dataset(root)) == {"a.mp4": "dog", "b.mp4": "cat"}
+    lay("train/cat/1.png", "test/cat/2.png")
+    for child in ("cat", "dog"):
+        (root / child).rename(root.parent / f"{root.name}-{child}")
+    assert named(open_dataset(root, split="test")) == {"2.png": "cat"}
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", " ", ";"])
 def test_paths_may_hold_spaces_and_commas(lay, separator):
     names = ["a b.mp4", "one, two.mp4", "plain.mp4"]
     root = lay(*names, list__csv="".join(f"{name}{separator}1\n" for name in names))
@@ -101,9 +190,12 @@ def test_names_beside_a_list_are_its_classes(lay):
     [
         ("a.mp4 0\na.mp4\n", "Line 2 of .* no `path label`: 'a.mp4'"),
         ("a.mp4 0\n\na.mp4 jump\n", "Line 3 "),
-        ("path,label\na.mp4,0\n", "Line 1 "),
+        ("a.mp4 jump\na.mp4 0\n", "Line 2 of .*'0' and line 1 'jump'"),
+        ("a.mp4 0\na.mp4 0.5\n", "Line 2 "),
+        ("video_a jump\nvideo_b run\n", "Line 1 "),
+        ("path,label,split\na.mp4,0,x\na.mp4,0\n", "Line 3 "),
         ("a.mp4 0\n 5\n", "Line 2 "),
-        ("a.mp4 0\na.mp4 -1\n", "Line 2 of .* label -1, not 0..99999"),
+        ("a.mp4 0\na.mp4 -2\n", "Line 2 of .* label -2, not 0..99999"),
         ("a.mp4 999999999\n", "label 999999999, not 0..99999"),
         ("a.mp4 9999999999999\n", "Line 1 of .* no `path label`"),
         ("\n \n", "names no video"),

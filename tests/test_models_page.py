@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers, neighbours, previews
@@ -254,3 +255,39 @@ def test_every_page_takes_the_model(official):
         assert not page.exception, (name, page.exception)
         assert not page.warning, (name, page.warning[0].value)
     assert any("vjepa probe --model" in code.value for code in page.code)
+
+
+@pytest.fixture(scope="module")
+def encoder_alone(tmp_path_factory) -> str:
+    """A file whose predictor was left out."""
+    golden, folder = Path(__file__).parent / "golden" / "vjepa1-a", tmp_path_factory.mktemp("alone")
+    state = torch.load(golden / "checkpoint.pth.tar", weights_only=True)
+    torch.save({"encoder": state["target_encoder"]}, folder / "encoder.pth.tar")
+    shutil.copy(golden / "config.json", folder)
+    return str(folder / "encoder.pth.tar")
+
+
+@pytest.mark.parametrize(
+    ("module", "works"),
+    [
+        ("app.mask_and_decode.page", False),
+        ("app.embeddings.page", True),
+        ("app.similarity", True),
+        ("app.surprise.page", False),
+    ],
+)
+def test_pages_of_an_encoder_alone_work_or_say_what_they_lack(encoder_alone, module, works):
+    script = f"from {module} import page; from app import window; window.dress(); page()"
+    page = AppTest.from_string(script, default_timeout=60)
+    page.query_params["model"] = encoder_alone
+    arrive(page.run())
+    assert not page.exception and page.session_state["visitor"].model.address.name == encoder_alone
+    said = [str(part.value) for part in (*page.markdown, *page.warning)]
+    lacks = [sentence for sentence in said if "no predictor" in sentence]
+    assert len(lacks) == (0 if works else 1)
+    assert not any("decoder train" in code.value for code in page.code)
+    if module == "app.embeddings.page":
+        assert page.toggle(key="embeddings_predictions").disabled
+        page.selectbox(key="embeddings_colour").set_value("error").run()
+        assert not page.exception
+        assert any("no predictor" in str(part.value) for part in page.markdown)

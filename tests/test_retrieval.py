@@ -8,7 +8,8 @@ import torch
 from tiny import TINY
 from torch import Generator
 
-from decoder.bank import Bank, bank_clips, retrieve
+from decoder.__main__ import retrieve
+from decoder.bank import Bank, bank_clips
 from decoder.media import read_mask
 from vjepa import masks
 from vjepa.baselines import random_twin

@@ -100,10 +100,24 @@ def test_a_folder_of_the_model_alone(folder, model, expected):
 def test_weights_in_several_files(folder, model, expected):
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    for i in (0, 1):
-        part = dict(list(tensors.items())[i::2])
-        save_file(part, folder / f"model-0000{i + 1}-of-00002.safetensors")
+    placed = {name: f"model-0000{i % 2 + 1}-of-00002.safetensors" for i, name in enumerate(tensors)}
+    for file in set(placed.values()):
+        save_file({n: t for n, t in tensors.items() if placed[n] == file}, folder / file)
+    index = folder / "model.safetensors.index.json"
+    with pytest.raises(InputError, match=r"no model\.safetensors"):
+        load(folder)
+    index.write_text(json.dumps({"weight_map": placed}))
+    save_file({n: t * 0 for n, t in tensors.items()}, folder / "model_old.safetensors")
     assert torch.equal(load(folder).encode(expected["clip"]), model.encode(expected["clip"]))
+    name = "vjepa2.encoder.layernorm.bias"
+    for change, says in (
+        ({name: "gone.safetensors"}, "gone.safetensors"),
+        ({name: "../model-00001-of-00002.safetensors"}, "no file beside it"),
+        ({"vjepa2.other": placed[name]}, "lacks the tensor vjepa2.other"),
+    ):
+        index.write_text(json.dumps({"weight_map": placed | change}))
+        with pytest.raises(InputError, match=says):
+            load(folder)
 
 
 @pytest.mark.parametrize(

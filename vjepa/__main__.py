@@ -33,6 +33,7 @@ from vjepa.world.physics_store import store_frames
 
 def pretrain(config: Annotated[PretrainConfig, tyro.conf.arg(name="")]) -> None:
     """Pretrain a model; prints the folder it was written to."""
+    errors.require_unread(config.out, sources.files_read(config.data))
     print(run_pretraining(config))
 
 
@@ -57,6 +58,7 @@ def store(
         seed: of the draws.
         processes: that draw physics clips side by side; broken off, they go on where they were.
     """
+    errors.require_unread(out, sources.files_read(data))
     shape = config.preset(preset)
     if data == "physics":
         world = PhysicsWorld(shape.image_size, shape.num_frames)
@@ -159,6 +161,12 @@ def _print_rows(rows: list[dict], json_line: bool) -> None:
             f"{row['task']:<12}{row['probe']:<10}{row['labels']:>5.0%} of the labels  "
             f"{row['metric']}: {scores}  chance {100 * row['chance']:.1f} %"
         )
+    if names := rows[0].get("classes", ()):
+        more = ", ..." if len(names) > SHOWN_CLASSES else ""
+        print(f"{len(names)} classes: {', '.join(names[:SHOWN_CLASSES])}{more}")
+
+
+SHOWN_CLASSES = 20
 
 
 def similarity(
@@ -242,6 +250,7 @@ def pack(
         videos: where the paths in a list begin.
         json_line: print one line of JSON.
     """
+    errors.require_unread(out, sources.files_read(str(data)))
     settings = packing.PackSettings(short_side, fps)
     packed = packing.pack(open_splits(data, videos=videos), out, settings, workers)
     if json_line:

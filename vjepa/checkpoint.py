@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
-from vjepa.formats import hugging_face, official, published
+from vjepa.formats import hugging_face, official, official2, published
 from vjepa.formats.files import (
     StoredModel,
     adopt,
@@ -20,8 +21,12 @@ from vjepa.formats.files import (
     default_dtype,
     exists,
     fill,
+    is_safetensors,
     read_json,
     read_safetensors,
+    read_weights,
+    settle,
+    unwrapped,
 )
 from vjepa.model import VJEPA
 from vjepa.tokens import SinCosPositions
@@ -48,9 +53,12 @@ def load(
 
     Args:
         name: "demo"; a published model that was downloaded, by name; a folder of ours
-            (config.json, model.safetensors); an official V-JEPA or V-JEPA 2.1 checkpoint
-            (`.pth.tar`, `.pt`), with a config.json beside it when its widths are not the published
-            ones; a transformers V-JEPA 2 folder.
+            (config.json, model.safetensors); an official checkpoint of V-JEPA, V-JEPA 2 (the
+            action-conditioned one too, as an encoder) or V-JEPA 2.1 (`.pth.tar`, `.pt`), with a
+            config.json beside it when its widths are not the published ones; a transformers
+            V-JEPA 2 folder; a `.safetensors` file with its config.json beside it; the Hugging Face
+            cache's folder of a repository; a folder with one checkpoint in it. Of a file without a
+            predictor the model encodes, and `predict` raises an InputError.
         device: where to put it; a GPU when there is one.
         dtype: precision; bfloat16 where the machine computes in it, else float32.
         num_frames, image_size: of the clips, when they are to be others than the model was
@@ -72,7 +80,7 @@ def peek_config(name: str | Path) -> ModelConfig:
     Raises:
         InputError: nothing is there, or it is no such model.
     """
-    path = find(name)
+    path = settle(find(name))
     if path.is_dir() and not hugging_face.recognises(path):
         return read_config(path / "config.json")
     return read(path).config
@@ -102,11 +110,33 @@ def read(path: Path) -> StoredModel:
     Raises:
         InputError: it is no model that can be read; the message names what is wrong.
     """
-    if path.is_file():
+    stored = _read(settle(path))
+    if any(name.startswith("predictor.") for name in stored.tensors):
+        return stored
+    config = replace(stored.config, predictor_depth=0, teacher_dim=0)
+    if config.family == "vjepa2.1":  # targets are then its own four layers'
+        config = replace(config, target_layers=official2.LAST_LAYER + 1)
+    return replace(stored, config=config)
+
+
+def _read(path: Path) -> StoredModel:
+    if path.is_dir():
+        return _read_folder(path)
+    if not is_safetensors(path):
         return official.read(path)
-    if hugging_face.recognises(path):
-        return hugging_face.read(path)
-    return StoredModel(read_config(path / "config.json"), _tensors_in(path), str(path))
+    tensors = read_safetensors(path)
+    if any(name.endswith(official.PATCHES) for name in tensors):
+        return official.understand(tensors, path)
+    return _read_folder(path.parent, path)
+
+
+def _read_folder(folder: Path, file: Path | None = None) -> StoredModel:
+    """The model of a config.json, its weights in a file of their own or the folder's."""
+    if hugging_face.recognises(folder):
+        return hugging_face.read(folder, file)
+    config, origin = read_config(folder / "config.json"), str(file or folder)
+    tensors = read_safetensors(file) if file else read_weights(folder)
+    return StoredModel(config, unwrapped(tensors, origin), origin)
 
 
 def build(stored: StoredModel, config: ModelConfig, dtype: torch.dtype) -> VJEPA:
@@ -118,6 +148,8 @@ def build(stored: StoredModel, config: ModelConfig, dtype: torch.dtype) -> VJEPA
     """
     with torch.device("meta"):  # no memory, and no time for first weights that nobody uses
         model = fresh(config)
+    if not config.predictor_depth:
+        model.predictor = NoPredictor()
     adopt(model, stored.tensors, stored.origin, dtype)
     for name, part in model.named_modules():
         if isinstance(part, SinCosPositions | RotaryPositions):
@@ -136,6 +168,38 @@ def fresh(config: ModelConfig) -> VJEPA:
         known = ", ".join(MODELS)
         raise InputError(f"family must be one of {known}, not {config.family!r}.")
     return MODELS[config.family](config)
+
+
+class NoPredictor(nn.Module):
+    """Takes the predictor's place in a model whose file holds none."""
+
+    def forward(self, *_: object, **__: object) -> None:
+        """Predicts nothing.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(NO_PREDICTOR)
+
+    def untrained_tokens(self) -> tuple[int, ...]:
+        """There are no mask tokens."""
+        return ()
+
+
+NO_PREDICTOR = (
+    "This model's file holds an encoder and no predictor of hidden tokens: it encodes clips; open "
+    "a file with both to predict."
+)
+
+
+def require_predictor(config: ModelConfig) -> None:
+    """Checks that a model predicts, before work is begun for nothing.
+
+    Raises:
+        InputError: its file holds an encoder alone.
+    """
+    if not config.predictor_depth:
+        raise InputError(NO_PREDICTOR)
 
 
 def _resized(config: ModelConfig, num_frames: int | None, image_size: int | None) -> ModelConfig:
@@ -160,14 +224,7 @@ def fill_from(model: torch.nn.Module, folder: Path) -> None:
     Raises:
         InputError: the file is missing or unreadable, or it is another model's.
     """
-    fill(model, _tensors_in(folder), str(folder / "model.safetensors"))
-
-
-def _tensors_in(folder: Path) -> dict[str, torch.Tensor]:
-    path = folder / "model.safetensors"
-    if not path.is_file():
-        raise InputError(f"{folder} has no model.safetensors: it is no model folder.")
-    return read_safetensors(path)
+    fill(model, read_weights(folder), str(folder / "model.safetensors"))
 
 
 def fingerprint(model: torch.nn.Module) -> str:

@@ -20,7 +20,8 @@ class ModelConfig:
         patch_size: side of a tubelet, pixels.
         tubelet_size: frames in a tubelet.
         embed_dim, depth, num_heads: the encoder.
-        predictor_embed_dim, predictor_depth, predictor_num_heads: the narrow predictor.
+        predictor_embed_dim, predictor_depth, predictor_num_heads: the narrow predictor; a depth of
+            0 is that of a model read from a file that holds an encoder alone.
         num_mask_tokens: learned mask tokens; V-JEPA has one per mask type.
         patch_init_std: standard deviation of the patch embedding at initialisation. At small
             patches the published .02 leaves the content weaker than the positions, and the
@@ -115,7 +116,7 @@ class ModelConfig:
 
 
 def _require_positive(config: ModelConfig) -> None:
-    least = {"mask_token": -1, "teacher_dim": 0}
+    least = {"mask_token": -1, "teacher_dim": 0, "predictor_depth": 0}
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name != "family" and not value >= least.get(field.name, 1e-9):

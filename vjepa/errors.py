@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -11,6 +13,39 @@ class InputError(ValueError):
 
     The command line prints it and exits with code 2; the app shows it and stays usable.
     """
+
+
+READ_OF_MODELS = re.compile(
+    r"(config|card|model_index|scheduler_config|.*\.index)\.json|.*\.(safetensors|pt|pth|tar|ckpt|bin)"
+)
+"""Files in the folder of a model or decoder, by name, that opening it reads."""
+
+
+def require_unread(out: Path, inputs: Iterable[str | Path | None]) -> None:
+    """Checks that a command writes over nothing that it reads.
+
+    Args:
+        out: the file that it will write.
+        inputs: files, and folders of models, that it reads; what is no path is passed over.
+
+    Raises:
+        InputError: `out` is one of them, by whatever name, or in one of the folders.
+    """
+    if not _is_there(out):  # what is not there yet cannot be lost
+        return
+    for path in (Path(given) for given in inputs if given is not None):
+        if not _is_there(path):
+            continue
+        within = path.resolve() in out.resolve().parents and READ_OF_MODELS.fullmatch(out.name)
+        if within or out.samefile(path):
+            raise InputError(f"{out} is read by this command, and would be lost: name another out.")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no disk can hold
+        return False
 
 
 def run_command(commands: dict[str, Callable], prog: str) -> None:

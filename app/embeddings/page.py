@@ -161,7 +161,8 @@ def point_settings(model: Model, layer: int) -> tuple[str, int, str, bool]:
 
 def predicts(config: ModelConfig, layer: int) -> bool:
     """Whether predictions are in the space of this layer."""
-    return layer == config.depth - 1 and config.last_layer is not None
+    last = layer == config.depth - 1 and config.last_layer is not None
+    return last and config.predictor_depth > 0
 
 
 def setting(label: str, tip: str) -> DeltaGenerator:

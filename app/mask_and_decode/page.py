@@ -54,7 +54,7 @@ def page() -> None:
     """The page; its first answer ships with the app and needs no model."""
     workbench(results, needs_model=False)
     state = visitor()
-    if looks_for_neighbours(state) and model_room(state.model).ready:
+    if state.model.predicts and looks_for_neighbours(state) and model_room(state.model).ready:
         neighbours.await_ready(state.model)
 
 
@@ -97,6 +97,8 @@ def undecoded(state: State, clip: Clip) -> None:
     numbers(preview, sentence)
     if reason:
         st.markdown(reason)
+    if not clip.model.predicts:
+        return
     with settings_row():
         view_choice(state)
         details(state)

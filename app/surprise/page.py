@@ -27,7 +27,8 @@ ERROR_TIP = "Answer error of the tokens behind the mask that is painted on the l
 def page() -> None:
     """The clip on screen, then possible and impossible ones."""
     workbench(draw)
-    impossible.section(visitor().model)
+    if visitor().model.predicts:
+        impossible.section(visitor().model)
 
 
 def draw(state: State, clip: Clip) -> None:

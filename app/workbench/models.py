@@ -97,6 +97,11 @@ class Model:
         return not self.train_command
 
     @property
+    def predicts(self) -> bool:
+        """Whether it has a predictor: some files hold an encoder alone."""
+        return self.config.predictor_depth > 0
+
+    @property
     def mask_token(self) -> int:
         """The mask token that stands for what is hidden, where nobody asks for another."""
         return self.config.mask_token if self.config.mask_token >= 0 else LONG

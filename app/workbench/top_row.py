@@ -229,6 +229,7 @@ def about(model: Model) -> None:
     """The model's shape."""
     shape = model.config
     t, h, w = shape.grid
+    predictor = f"{shape.predictor_depth} layers, {shape.predictor_embed_dim} wide"
     title = ABOUT_DEMO if model == models.DEMO else f"**{model.address.title}**"
     st.markdown(
         f"""
@@ -238,6 +239,6 @@ def about(model: Model) -> None:
 - token: {shape.tubelet_size} frames x {shape.patch_size} x {shape.patch_size} pixels
 - grid: {t} x {h} x {w} (time, height, width) = {shape.num_tokens} tokens
 - encoder: {shape.depth} layers, {shape.embed_dim} wide
-- predictor: {shape.predictor_depth} layers, {shape.predictor_embed_dim} wide
+- predictor: {predictor if model.predicts else "none in its file"}
 """
     )

@@ -123,13 +123,15 @@ def train(config: TrainConfig) -> Path:
     """Trains a decoder, with progress, metrics and checkpoints; returns its folder.
 
     Raises:
-        InputError: the model, the data or the run to resume is not there, or the disk is full.
+        InputError: the model, the data or the run to resume is not there, the model predicts
+            nothing, or the disk is full.
     """
     patient = InitProcessGroupKwargs(timeout=timedelta(hours=6))  # while others fill the cache
     accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[patient])
     _check_processes(config, accelerator)
     size = {"num_frames": config.num_frames, "image_size": config.image_size}
     model = vjepa.load(config.model, device=accelerator.device, **size)
+    checkpoint.require_predictor(model.config)
     grid = model.grid
     run = start(config, model)
     folder = RunFolder(config.out)

@@ -226,7 +226,11 @@ def probe_videos(
     train = encode(models, LabelledVideoClips(train_videos, model.config, clips, views=1), cache)
     test = encode(models, LabelledVideoClips(test_videos, model.config, clips, views), cache)
     task = Classification("class", train_videos.classes)
-    about = {"data": str(train_videos.source), "train_clips": len(train["model"])}
+    about = {
+        "data": str(train_videos.source),
+        "classes": train_videos.classes,
+        "train_clips": len(train["model"]),
+    }
     return [about | row for row in compare(train, test, [task], probes, labels, seeds)]
 
 

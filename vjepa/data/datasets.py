@@ -2,10 +2,10 @@
 
 | format | looks like |
 |---|---|
-| list (V-JEPA, SlowFast) | a text file, `path label` a line, separated by space, tab or comma |
+| list (V-JEPA, SlowFast) | a text file, `path label` a line, see `vjepa.data.lists` |
 | Something-Something v2 | `labels.json` beside `train.json`, `validation.json`; `<id>.webm` |
 | UCF101 | `classInd.txt` beside `trainlist01.txt`, `testlist01.txt`; `Class/v_x.avi` |
-| class folders | `class_name/clip.mp4` |
+| class folders | `class_name/clip.mp4`, or still images where there is no video |
 | flat folder | `clip.mp4`: no labels |
 
 A folder that holds lists called train, validation or test (`k400-train.csv`), or only sub-folders
@@ -17,15 +17,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from vjepa.data.clips import existing_file, is_file, is_video, warn_of_others
+from vjepa.data.clips import existing_file, find_videos, is_file, is_video, warn_of_others
+from vjepa.data.lists import Listed, is_image, read_plain
 from vjepa.errors import InputError
 
 SPLITS = {
@@ -45,7 +46,7 @@ class LabelledVideos:
 
     Attributes:
         paths: of the videos; whether they can be read, reading shows (`views.readable`).
-        labels: index into `classes`; -1 everywhere when the videos have no labels.
+        labels: index into `classes`; -1 for a video without a label.
         classes: their names.
         source: the folder or list that they come from.
     """
@@ -103,8 +104,13 @@ def require_classes(train: LabelledVideos, test: LabelledVideos) -> LabelledVide
     for part in (train, test):
         if not len(part):
             raise InputError(f"{part.source} holds no video: a probe needs some.")
-        if part.labels.min() < 0:
+        if part.labels.max() < 0:
             raise InputError(f"{part.source} has no labels: give class folders or a labelled list.")
+        if unlabelled := int((part.labels < 0).sum()):
+            raise InputError(
+                f"{unlabelled} of the {len(part)} videos of {part.source} have no label, and a "
+                "probe needs one of each: leave them out."
+            )
     known, asked = _present(train), _present(test)
     if len(known) == 1:
         raise InputError(f"{train.source} has one class only, {known[0]!r}: a probe needs two.")
@@ -134,7 +140,7 @@ def _splits(path: Path) -> dict[str, Path]:
             return {"": path / PACK_LIST}
         if lists := _by_split(p for p in sorted(path.iterdir()) if _is_list(p)):
             return lists
-        names = sorted(set(_videos_below(path).values()))
+        names = sorted(set(_clips_below(path).values()))
         folders = _by_split(path / name for name in names)
         if len(folders) == len(names) > 0:  # beside other classes, "train" is a class
             return folders
@@ -176,22 +182,42 @@ def _choose(splits: dict[str, Path], split: str | None, path: Path) -> Path:
     return splits[name]
 
 
-def _videos_below(folder: Path) -> dict[Path, str]:
+def find_clips(folder: Path) -> list[Path]:
+    """All videos below a folder, or where there is none all still images, in order of path.
+
+    Raises:
+        InputError: there is neither.
+    """
+    try:
+        return find_videos(folder)
+    except InputError:
+        if images := sorted(filter(is_image, folder.rglob("*"))):
+            return images
+        raise
+
+
+def _videos_below(folder: Path, kind: Callable[[Path], bool] = is_video) -> dict[Path, str]:
     """Every video below a folder, with the name of the sub-folder it is in ("" = in none)."""
     videos = {}
     for child in sorted(folder.iterdir()):  # one by one: a sub-folder may be a link
         name, below = (child.name, sorted(child.rglob("*"))) if child.is_dir() else ("", [child])
         if not child.name.startswith("."):
-            videos |= dict.fromkeys(filter(is_video, below), name)
+            videos |= dict.fromkeys(filter(kind, below), name)
     return videos
+
+
+def _clips_below(folder: Path) -> dict[Path, str]:
+    """The same; still images where there is no video: they are clips that stand still."""
+    return _videos_below(folder) or _videos_below(folder, is_image)
 
 
 def _read_folder(folder: Path) -> LabelledVideos:
     """Class folders, or a flat folder without labels."""
-    videos = _videos_below(folder)
+    videos = _clips_below(folder)
     if not videos:
         raise InputError(f"{folder} holds no video: put mp4, webm, mkv, avi or others there.")
-    warn_of_others(folder, folder.rglob("*"))
+    if any(map(is_video, videos)):
+        warn_of_others(folder, folder.rglob("*"))
     classes, labels = np.unique(list(videos.values()), return_inverse=True)
     classes = tuple(classes.tolist())
     if classes == ("",):
@@ -223,21 +249,6 @@ CLASS_NAMES = ("labels.txt", "classes.txt")
 UCF101_CLASSES = "classInd.txt"
 SSV2_CLASSES = "*labels.json"
 MAX_BYTES = 128 << 20  # the longest of the known lists, Something-Something's, has about 30 MB
-MAX_CLASSES = 100_000  # of a list that does not name them
-
-
-class Listed(NamedTuple):
-    """What a list says.
-
-    Attributes:
-        names: paths of the videos as the list has them.
-        labels: index into `classes` for each; -1 where the list has no label.
-        classes: names of the classes.
-    """
-
-    names: list[str]
-    labels: list[int]
-    classes: tuple[str, ...]
 
 
 def read_list(path: Path) -> Listed:
@@ -250,35 +261,7 @@ def read_list(path: Path) -> Listed:
         return _read_ssv2(path)
     if path.suffix.lower() == ".txt" and (path.parent / UCF101_CLASSES).is_file():
         return _read_ucf101(path)
-    return _read_plain(path)
-
-
-def _read_plain(path: Path) -> Listed:
-    """`path label` a line (official V-JEPA, SlowFast), separated by a space, a tab or a comma.
-
-    Classes count from 0. Those without names are called by their number, so that the lists of
-    several splits mean the same by it.
-    """
-    lines = _lines(path)
-    separator = max("\t, ", key=lambda mark: sum(_fits(line, mark) for line in lines.values()))
-    names = _class_names(path)
-    count = len(names) or MAX_CLASSES
-    videos, labels = [], []
-    for number, line in lines.items():
-        if not _fits(line, separator):
-            raise InputError(f"Line {number} of {path} is no `path label`: {line[:60]!r}.")
-        video, _, label = line.rpartition(separator)
-        if not 0 <= int(label) < count:
-            raise InputError(f"Line {number} of {path} has label {int(label)}, not 0..{count - 1}.")
-        videos.append(video.strip().strip('"'))
-        labels.append(int(label))
-    return Listed(videos, labels, names or tuple(map(str, range(max(labels, default=-1) + 1))))
-
-
-def _fits(line: str, separator: str) -> bool:
-    """Whether a path and a whole number stand on both sides of the last separator."""
-    video, _, label = line.rpartition(separator)
-    return bool(video.strip() and re.fullmatch(r" *-?[0-9]{1,9}", label))
+    return read_plain(_lines(path), _class_names(path), path)
 
 
 def _class_names(path: Path) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +23,8 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import DEFAULT_FPS, duration, find_videos, read_with_notes, training_clips
-from vjepa.data.datasets import LIST_SUFFIXES, open_dataset
+from vjepa.data.clips import DEFAULT_FPS, duration, read_with_notes, training_clips
+from vjepa.data.datasets import LIST_SUFFIXES, find_clips, open_dataset
 from vjepa.errors import InputError
 from vjepa.world.world import World
 
@@ -186,14 +186,15 @@ def open_source(
 
     A source is "world", "pans" (photos under a moving camera), "bundled" (the real clips that ship
     with the project and may be trained on), a `.npy` file, a folder of videos, or a list of them:
-    any of `vjepa.data.datasets`; its labels are not looked at.
+    any of `vjepa.data.datasets`; its labels are not looked at. Still images are clips that stand
+    still.
 
     Raises:
         InputError: nothing is there, it holds no clips for this model, or it is no mixture.
     """
     path = Path(data)
     if path.is_dir():
-        return Videos(find_videos(path), config)
+        return Videos(find_clips(path), config)
     if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
         return Videos(open_dataset(path).paths, config)
     if path.is_file():
@@ -203,6 +204,24 @@ def open_source(
         parts = [open_source(name, config, levels=levels, device=device) for name in names]
         return Mixture(parts, shares)
     return _open_named(data, config, levels, device)
+
+
+def files_read(data: str) -> Iterator[Path]:
+    """The files that clips of `data` are read from, as `open_source` finds them.
+
+    Raises:
+        InputError: a folder holds none, a list is not what it seems, or it is no mixture.
+    """
+    path = Path(data)
+    if path.is_dir():
+        yield from find_clips(path)
+    elif "+" in data and not path.is_file():
+        for _, name in parse_mixture(data):
+            yield from files_read(name)
+    else:
+        yield path
+        if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+            yield from open_dataset(path).paths
 
 
 def _open_named(

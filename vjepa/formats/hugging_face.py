@@ -6,16 +6,16 @@ A classifier's folder holds its attentive probe too.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
-from vjepa.formats.files import StoredModel, read_json, read_safetensors
+from vjepa.formats.files import StoredModel, read_json, read_safetensors, read_weights, unwrapped
 
 MODEL_TYPE = "vjepa2"
 FIELDS = {
@@ -82,25 +82,25 @@ def find_config(folder: Path) -> ModelConfig:
     )
 
 
-def read(folder: Path) -> StoredModel:
+def read(folder: Path, file: Path | None = None) -> StoredModel:
     """The model, without the probe that may lie in the same folder.
+
+    Args:
+        folder: with its config.json.
+        file: of the weights, where it is not the folder's own.
 
     Raises:
         InputError: there is no safetensors file, or an unreadable one, or another model's config.
     """
-    theirs: dict[str, Tensor] = {}
-    for path in sorted(folder.glob("model*.safetensors")):
-        theirs |= read_safetensors(path)
-    if not theirs:
-        raise InputError(f"{folder} has no model.safetensors: it is no model folder.")
+    theirs = unwrapped(read_safetensors(file) if file else read_weights(folder), str(folder))
     named = {_rename(n, NAMES): t for n, t in theirs.items() if not n.startswith(PROBE)}
     tokens = named.pop(MASK_TOKENS, torch.empty(0))
-    config = replace(find_config(folder), mask_token=_trained_token(tokens))
+    config = replace(find_config(folder), mask_token=trained_token(tokens))
     named |= {f"predictor.mask_tokens.{i}": token for i, token in enumerate(tokens)}
-    return StoredModel(config, _fuse_attention(named), str(folder))
+    return StoredModel(config, _fuse_attention(named), str(file or folder))
 
 
-def _trained_token(tokens: Tensor) -> int:
+def trained_token(tokens: Sequence[Tensor] | Tensor) -> int:
     """The mask token to use: transformers' own, or where that is still zero, one that is not."""
     trained = [i for i, token in enumerate(tokens) if token.any()]
     return trained[0] if trained and MASK_TOKEN not in trained else MASK_TOKEN
@@ -151,7 +151,7 @@ def read_probe(folder: Path) -> tuple[dict[str, Tensor], dict]:
         InputError: there is no safetensors file, an unreadable one, or none with a probe; the
             names of the classes are no table from numbers to names.
     """
-    theirs = _probe_tensors(folder)
+    theirs = read_weights(folder, lambda name: name.startswith(PROBE))
     if "pooler.query_tokens" not in theirs:
         raise InputError(
             f"{folder} holds no probe, only a model: give the folder of a V-JEPA 2 classifier."
@@ -163,18 +163,6 @@ def read_probe(folder: Path) -> tuple[dict[str, Tensor], dict]:
         "norm_eps": PROBE_NORM_EPS,
         "classes": _class_names(config.get("id2label", {}), folder),
     }
-
-
-def _probe_tensors(folder: Path) -> dict[str, Tensor]:
-    tensors = {}
-    for path in sorted(folder.glob("model*.safetensors")):
-        try:
-            with safe_open(path, "pt") as file:
-                names = filter(lambda name: name.startswith(PROBE), file.keys())
-                tensors |= {name: file.get_tensor(name) for name in names}
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{path} is no readable safetensors file: {error}.") from error
-    return tensors
 
 
 def _fuse_probe(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -184,8 +184,11 @@ def find(name: str, folder: Path | None = None) -> Path | None:
 def _in_hub_cache(entry: Published) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    weights = try_to_load_from_cache(entry.address, "model.safetensors")
-    return Path(weights).parent if isinstance(weights, str) else None
+    for name in ("model.safetensors", "model.safetensors.index.json"):
+        found = try_to_load_from_cache(entry.address, name)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
 
 
 def how_to_get(name: str) -> str:
