@@ -149,16 +149,16 @@ def test_a_bad_upload_after_a_good_one_keeps_the_good_one(page, model, make_vide
     uploader = page.file_uploader(key="uploader")
     uploader.set_value(("視" * 251 + ".mp4", data, "video/mp4")).run()
     assert not page.exception and not page.warning
-    mine = page.session_state["visitor"].source
+    mine = page.session_state["visitor"].address
     assert mine.kind == "upload"
     page.file_uploader(key="uploader").set_value(("empty.mp4", b"", "video/mp4")).run()
     assert not page.exception
     assert page.warning[0].value.startswith("empty.mp4 is empty")
-    assert page.session_state["visitor"].source == mine
+    assert page.session_state["visitor"].address == mine
     page.number_input(key=f"start_upload_{mine.name}").set_value(100.0).run()
     assert not page.exception
     assert "lasts 0.67 s" in page.warning[0].value
-    assert page.session_state["visitor"].source == mine
+    assert page.session_state["visitor"].address == mine
 
 
 def test_start_past_the_end_gets_a_sentence(page, model):

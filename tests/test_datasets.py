@@ -360,9 +360,9 @@ def test_ucf101_lists_that_do_not_fit_are_refused(lay):
     assert "Line 1" in refusal(open_dataset, root)
 
 
-def videos(labels: list[int], *classes: str, source: str = "here") -> LabelledVideos:
+def videos(labels: list[int], *classes: str, origin: str = "here") -> LabelledVideos:
     paths = tuple(Path(f"{i}.mp4") for i in range(len(labels)))
-    return LabelledVideos(paths, np.array(labels, np.int64), classes, Path(source))
+    return LabelledVideos(paths, np.array(labels, np.int64), classes, Path(origin))
 
 
 def test_labels_of_both_sets_mean_the_same():
@@ -376,12 +376,12 @@ def test_sets_that_no_probe_can_use_are_refused():
     good = videos([0, 1], "a", "b")
     bad = {
         "one class only, 'b'": (videos([1, 1], "a", "b"), good),
-        "bare has no labels": (good, videos([-1], source="bare")),
+        "bare has no labels": (good, videos([-1], origin="bare")),
         "void holds no video": (
-            replace(good, paths=(), labels=good.labels[:0], source=Path("void")),
+            replace(good, paths=(), labels=good.labels[:0], origin=Path("void")),
             good,
         ),
-        "of 'c', here none": (good, videos([0, 1], "a", "c", source="there")),
+        "of 'c', here none": (good, videos([0, 1], "a", "c", origin="there")),
         "'r', 's', 't' and 2 more": (good, videos([*range(5)], *"rstuv")),
         "of 'b', here none": (videos([0, 2], "a", "b", "c"), videos([0, 1], "a", "b")),
     }

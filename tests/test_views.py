@@ -153,6 +153,6 @@ def test_one_may_stop_early(folder):
 
 
 def test_a_dataset_of_broken_videos_is_refused(folder):
-    broken = dataset([folder.paths[3], folder.paths[11]], folder.source)
+    broken = dataset([folder.paths[3], folder.paths[11]], folder.origin)
     with pytest.raises(InputError, match=r"None of the 2 videos .* is no video"):
         list(readable(broken, TINY))

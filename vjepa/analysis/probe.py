@@ -227,7 +227,7 @@ def probe_videos(
     test = encode(models, LabelledVideoClips(test_videos, model.config, clips, views), cache)
     task = Classification("class", train_videos.classes)
     about = {
-        "data": str(train_videos.source),
+        "data": str(train_videos.origin),
         "classes": train_videos.classes,
         "train_clips": len(train["model"]),
     }

@@ -109,7 +109,7 @@ def warn_of_others(folder: Path, files: Iterable[Path]) -> None:
 
 
 def read_frames(
-    source: str | Path,
+    path: str | Path,
     image_size: int,
     num_frames: int,
     start: float = 0.0,
@@ -127,7 +127,7 @@ def read_frames(
     to 256/224 of that and so cuts off a further eighth; here nothing of the short side is lost.)
 
     Args:
-        source: path of a video or of an image file.
+        path: path of a video or of an image file.
         image_size: height and width of the clip in pixels.
         num_frames: T.
         start: where the clip begins, in seconds from the first frame.
@@ -140,14 +140,14 @@ def read_frames(
         InputError: the file is missing, empty, no video or image, or has no frames; `start` is past
             its end; a number is negative or not finite.
     """
-    clip = read_with_notes(source, image_size, num_frames, start, fps)
+    clip = read_with_notes(path, image_size, num_frames, start, fps)
     for note in clip.notes:
-        log.warning("%s: %s", source, note)
+        log.warning("%s: %s", path, note)
     return clip.frames
 
 
 def read_with_notes(
-    source: str | Path,
+    path: str | Path,
     image_size: int,
     num_frames: int,
     start: float = 0.0,
@@ -158,7 +158,7 @@ def read_with_notes(
     That its rate is uneven; that it is HDR, shown without tone mapping; that its file is cut off.
     """
     _check_numbers(image_size, num_frames, start, fps)
-    path = existing_file(source)
+    path = existing_file(path)
     wish = Wish(
         start, fps or DEFAULT_FPS, num_frames, image_size, lambda im: square(im, image_size)
     )
@@ -196,7 +196,7 @@ def _duration(path: Path, changed: int, size: int) -> float:
     return next(seconds for seconds in asked if seconds is not None)
 
 
-def duration(source: str | Path) -> float:
+def duration(path: str | Path) -> float:
     """How long a video is shown, in seconds; a picture that stands: 0.
 
     By the container's word where it gives one, else by its packets. Asked again it is remembered,
@@ -205,19 +205,19 @@ def duration(source: str | Path) -> float:
     Raises:
         InputError: as of `read_frames`.
     """
-    path = existing_file(source)
+    path = existing_file(path)
     state = path.stat()
     return _duration(path, state.st_mtime_ns, state.st_size)
 
 
 def read_clip(
-    source: str | Path, config: ModelConfig, start: float = 0.0, fps: float | None = None
+    path: str | Path, config: ModelConfig, start: float = 0.0, fps: float | None = None
 ) -> torch.Tensor:
     """Read a clip as the model wants it: float32 (C, T, H, W), ImageNet-normalised.
 
     Sizes come from `config`; everything else is as in `read_frames`.
     """
-    return normalize(read_frames(source, config.image_size, config.num_frames, start, fps))
+    return normalize(read_frames(path, config.image_size, config.num_frames, start, fps))
 
 
 def normalize(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -272,9 +272,9 @@ def _check_numbers(image_size: int, num_frames: int, start: float, fps: float | 
         raise InputError(f"Frames per second must be a positive number, not {fps}.")
 
 
-def existing_file(source: str | Path) -> Path:
+def existing_file(path: str | Path) -> Path:
     """The path of a file that is there and not empty; else an InputError."""
-    path = Path(source)
+    path = Path(path)
     if not is_file(path):
         raise InputError(f"There is no file {path}.")
     if path.stat().st_size == 0:

@@ -48,13 +48,13 @@ class LabelledVideos:
         paths: of the videos; whether they can be read, reading shows (`views.readable`).
         labels: index into `classes`; -1 for a video without a label.
         classes: their names.
-        source: the folder or list that they come from.
+        origin: the folder or list that they come from.
     """
 
     paths: tuple[Path, ...]
     labels: Int64[np.ndarray, " n"]
     classes: tuple[str, ...]
-    source: Path
+    origin: Path
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -77,10 +77,10 @@ def open_dataset(
     path = Path(path)
     if not path.exists():
         raise InputError(f"There is no dataset {path}: give a folder of videos or a list of them.")
-    source = _choose(_splits(path), split, path)
-    if source.is_dir():
-        return _read_folder(source)
-    return _follow_list(source, Path(videos) if videos is not None else source.parent)
+    found = _choose(_splits(path), split, path)
+    if found.is_dir():
+        return _read_folder(found)
+    return _follow_list(found, Path(videos) if videos is not None else found.parent)
 
 
 def open_splits(path: Path, *, videos: Path | None = None) -> dict[str, LabelledVideos]:
@@ -103,20 +103,20 @@ def require_classes(train: LabelledVideos, test: LabelledVideos) -> LabelledVide
     """
     for part in (train, test):
         if not len(part):
-            raise InputError(f"{part.source} holds no video: a probe needs some.")
+            raise InputError(f"{part.origin} holds no video: a probe needs some.")
         if part.labels.max() < 0:
-            raise InputError(f"{part.source} has no labels: give class folders or a labelled list.")
+            raise InputError(f"{part.origin} has no labels: give class folders or a labelled list.")
         if unlabelled := int((part.labels < 0).sum()):
             raise InputError(
-                f"{unlabelled} of the {len(part)} videos of {part.source} have no label, and a "
+                f"{unlabelled} of the {len(part)} videos of {part.origin} have no label, and a "
                 "probe needs one of each: leave them out."
             )
     known, asked = _present(train), _present(test)
     if len(known) == 1:
-        raise InputError(f"{train.source} has one class only, {known[0]!r}: a probe needs two.")
+        raise InputError(f"{train.origin} has one class only, {known[0]!r}: a probe needs two.")
     if missing := [name for name in asked if name not in known]:
         raise InputError(
-            f"{test.source} has videos of {_some(missing)}, {train.source} none: leave them out."
+            f"{test.origin} has videos of {_some(missing)}, {train.origin} none: leave them out."
         )
     place = {name: i for i, name in enumerate(train.classes)}
     labels = np.array([place.get(name, -1) for name in test.classes])[test.labels]

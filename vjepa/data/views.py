@@ -31,7 +31,7 @@ READERS = 4
 """Videos decoded side by side; as many again wait, decoded, to be taken."""
 
 
-def read_views(source: str | Path, config: ModelConfig, clips: int = 2, views: int = 3) -> Views:
+def read_views(path: str | Path, config: ModelConfig, clips: int = 2, views: int = 3) -> Views:
     """Reads several clips of a video, and one or three views of each.
 
     The paper's frozen evaluation of video classes: 16 x 2 x 3 is 16 frames, 2 clips, 3 views.
@@ -44,7 +44,7 @@ def read_views(source: str | Path, config: ModelConfig, clips: int = 2, views: i
     Every frame is decoded once, in one forward pass.
 
     Args:
-        source: path of a video or of an image file.
+        path: path of a video or of an image file.
         config: of the model; its image size and number of frames.
         clips: clips along time.
         views: crops of each clip, 1 or 3.
@@ -56,7 +56,7 @@ def read_views(source: str | Path, config: ModelConfig, clips: int = 2, views: i
         InputError: the file is missing, empty or damaged; there are no such clips or views.
     """
     _check_counts(clips, views)
-    path, places = existing_file(source), PLACES[views]
+    path, places = existing_file(path), PLACES[views]
 
     def crop(image: np.ndarray) -> np.ndarray:
         return np.stack([square(image, config.image_size, place) for place in places])
@@ -131,7 +131,7 @@ class Reading:
                     yield index, frames
         if paths and len(self.broken) == len(paths):
             raise InputError(
-                f"None of the {len(paths)} videos of {self.dataset.source} can be read; "
+                f"None of the {len(paths)} videos of {self.dataset.origin} can be read; "
                 f"of the first: {self.broken[0][1]}"
             )
 
