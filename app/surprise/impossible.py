@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from app.workbench.clip import WORLD_SEEDS, Clip
 from app.workbench.clip_features import future_errors
+from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import model_room
 from vjepa.errors import InputError
@@ -123,7 +124,7 @@ def another() -> None:
     st.session_state.scene_seed = secrets.randbelow(WORLD_SEEDS)
 
 
-@st.cache_resource(show_spinner=False, max_entries=16)
+@kept
 def draw_scene(kind: str, hidden: bool, seed: int, model: Model = DEMO) -> ImpossibleScene:
     """A scene of held-out objects and backdrops."""
     import torch
@@ -190,7 +191,7 @@ def show_curves(
     st.plotly_chart(curves(named, splice, span), key=f"curves_{pair[0].id}", config=BARE)
 
 
-@st.cache_data(show_spinner=False, max_entries=32)
+@kept
 def movie(name: str, _pair: tuple[Clip, Clip]) -> bytes:
     """Two clips beside each other as one GIF, so that they play in step."""
     from decoder import media

@@ -14,10 +14,12 @@ import streamlit as st
 
 from app.workbench import components, permalink, top_row
 from app.workbench.clip import Clip
+from app.workbench.housekeeping import keep_house
 from app.workbench.mask_bits import from_bits
 from app.workbench.models import DEMO
-from app.workbench.rooms import ModelRoom, all_rooms, model_room
+from app.workbench.rooms import ModelRoom, all_rooms, model_room, must_load
 from app.workbench.session import State, start_state
+from app.workbench.visits import visitor_id
 from vjepa.errors import InputError
 
 PAINTER = "painter"
@@ -40,8 +42,10 @@ def workbench(draw: Draw, *, needs_model: bool = True) -> None:
         draw: fills the right side; it may raise an InputError, which is shown as a sentence.
         needs_model: whether `draw` waits until the model is loaded.
     """
+    keep_house()
     state = visitor()
     arrive(state)
+    all_rooms().enter(visitor_id(), *filter(None, (state.model.address, state.opening)))
     clip = top_row.choose(state)
     with st.container():  # there though empty: what comes after it keeps its place in the browser
         notes(state, clip)
@@ -115,7 +119,7 @@ def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     with right:
         if sentence:
             st.warning(sentence, icon=":material/error:")
-        if needs_model and not model_room(state.model).ready:
+        if needs_model and must_load(state.model):
             model_room(state.model).open()
             st.markdown(LOADING)
         elif needs_model and state.model != DEMO:  # a large one is at work for seconds

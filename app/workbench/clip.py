@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import streamlit as st
 from jaxtyping import Bool, UInt8
 
+from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_frames
 from vjepa.errors import InputError
@@ -44,12 +44,17 @@ class ClipAddress:
     @property
     def id(self) -> str:
         """One word for one choice of frames; it names the clip in caches and messages."""
-        timing = f"@{self.start:g}@{self.fps:g}" if self.fps else f"@{self.start:g}"
+        timing = f"@{exact(self.start)}" + (f"@{exact(self.fps)}" if self.fps else "")
         return f"{self.kind}-{self.name}" + ("" if timing == "@0" else timing)
 
     def at(self, start: float, fps: float | None) -> ClipAddress:
         """The same file, read from another time or at another rate."""
         return replace(self, start=start, fps=fps)
+
+
+def exact(number: float) -> str:
+    """A number in as few digits as bring it back, and no fewer."""
+    return repr(float(number)).removesuffix(".0")
 
 
 @dataclass(frozen=True)
@@ -127,10 +132,10 @@ def load_clip(address: ClipAddress, model: Model, upload: Upload | None = None) 
         return _bundled_clip(address, model)
     if upload is None or upload.address.name != address.name:
         raise InputError("This clip was uploaded in another session: upload the file again.")
-    return _uploaded_clip(address, model, upload)
+    return _uploaded_clip(address, model, upload.name, upload)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def _bundled_clip(address: ClipAddress, model: Model) -> Clip:
     path = bundled_clips().get(address.name)
     if path is None:
@@ -138,7 +143,7 @@ def _bundled_clip(address: ClipAddress, model: Model) -> Clip:
     return _read(path, title(address.name), address, model)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def _world_clip(address: ClipAddress, model: Model) -> Clip:
     import torch
 
@@ -156,8 +161,8 @@ def _world_clip(address: ClipAddress, model: Model) -> Clip:
     return Clip(clip_id(address, model), name, frames, actor=actor, model=model)
 
 
-@st.cache_resource(show_spinner=False, max_entries=16)
-def _uploaded_clip(address: ClipAddress, model: Model, _upload: Upload) -> Clip:
+@kept
+def _uploaded_clip(address: ClipAddress, model: Model, name: str, _upload: Upload) -> Clip:
     """Reads through a file that lives only as long as the reading: decord wants a path."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / (Path(_upload.name).name or "upload")

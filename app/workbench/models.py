@@ -43,15 +43,19 @@ class ModelAddress:
         return shown + (f", {self.num_frames} frames" if self.num_frames else "")
 
     @property
-    def size(self) -> str:
-        """How much there is to read, "1.2 GB" say; nothing where that is not known."""
+    def bytes(self) -> int:
+        """How much there is to read; 0 where that is not known."""
         path = published.find(self.name) or Path(self.name)
         try:
             files = [path] if path.is_file() else path.glob("*.safetensors")
-            size = sum(file.stat().st_size for file in files)
-        except OSError:
-            return ""
-        return f"{size / 1e9:.1f} GB" if size > 5e7 else ""
+            return sum(file.stat().st_size for file in files)
+        except (OSError, ValueError):
+            return 0
+
+    @property
+    def size(self) -> str:
+        """The same in words, "1.2 GB" say; nothing for a small one."""
+        return f"{self.bytes / 1e9:.1f} GB" if self.bytes > 5e7 else ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from app.workbench import models
-from app.workbench.clip import ClipAddress
+from app.workbench.clip import ClipAddress, exact
 from app.workbench.mask_bits import from_link, to_link
 from app.workbench.models import ModelAddress
 from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State
@@ -26,9 +26,9 @@ def to_query(state: State) -> dict[str, str]:
         query["frames"] = str(model.num_frames)
     query |= {"clip": f"{address.kind}-{address.name}", "mask": to_link(state.mask)}
     if address.start:
-        query["start"] = f"{address.start:g}"
+        query["start"] = exact(address.start)
     if address.fps:
-        query["fps"] = f"{address.fps:g}"
+        query["fps"] = exact(address.fps)
     if state.seeds[0]:
         query["seed"] = str(state.seeds[0])
     query["steps"] = str(state.steps)

@@ -12,7 +12,6 @@ from jaxtyping import Bool
 from app.workbench.clip import ClipAddress, Upload
 from app.workbench.mask_bits import resized
 from app.workbench.models import DEMO, Model, ModelAddress
-from app.workbench.rooms import model_room
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SEEDS = 4
@@ -84,7 +83,6 @@ class State:
 
     def adopt(self, model: Model) -> None:
         """The model that was opened: the mask stays, on its grid."""
-        model_room(self.model).leave()
         self.model, self.opening, self.mask_token = model, None, None
         if model.address not in self.opened:
             self.opened.append(model.address)
