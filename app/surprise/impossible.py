@@ -15,9 +15,9 @@ from jaxtyping import Float
 from app.workbench.clip import WORLD_SEEDS, Clip
 from app.workbench.clip_features import future_errors
 from app.workbench.memory import kept
+from app.workbench.mishaps import told_in_a_sentence
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import model_room
-from vjepa.errors import InputError
 
 SCORES = Path(__file__).resolve().parents[2] / "assets" / "demo" / "surprise.json"
 BARE = {"displayModeBar": False}
@@ -95,10 +95,8 @@ def section(model: Model) -> None:
     st.subheader("Possible and impossible", help=HEADING_HELP, divider="grey")
     if model_room(model).ready:
         kind, hidden, seed = settings()
-        try:
+        with told_in_a_sentence():
             show(draw_scene(kind, hidden, seed, model), KINDS[kind])
-        except InputError as error:
-            st.warning(str(error), icon=":material/error:")
     scores(model)
 
 

@@ -20,6 +20,8 @@ Kind = Literal["bundled", "world", "upload"]
 
 DEFAULT_CLIP = "cup_tilt_zoom"
 WORLD_SEEDS = 100_000
+FPS = (0.5, 60.0)
+"""The lowest and the highest rate that a visitor can choose."""
 UPLOAD_TYPES = ("mp4", "webm", "avi", "mov", "gif", "png", "jpg", "jpeg")
 UPLOAD_LIMIT = 100
 """MB."""
@@ -139,8 +141,14 @@ def load_clip(address: ClipAddress, model: Model, upload: Upload | None = None) 
 def _bundled_clip(address: ClipAddress, model: Model) -> Clip:
     path = bundled_clips().get(address.name)
     if path is None:
-        raise InputError(f"There is no bundled clip {address.name!r}: pick one from the row.")
+        raise InputError("There is no such clip: pick one from the row.")
     return _read(path, title(address.name), address, model)
+
+
+def is_world(name: str) -> bool:
+    """Whether a clip of the drawn world has this number."""
+    short = name.isascii() and name.isdecimal() and len(name) <= len(str(WORLD_SEEDS))
+    return short and int(name) < WORLD_SEEDS
 
 
 @kept
@@ -149,10 +157,8 @@ def _world_clip(address: ClipAddress, model: Model) -> Clip:
 
     from vjepa.world.world import World
 
-    if not address.name.isdecimal() or int(address.name) >= WORLD_SEEDS:
-        raise InputError(
-            f"World clips are numbered 0 to {WORLD_SEEDS - 1}: {address.name!r} is not."
-        )
+    if not is_world(address.name):
+        raise InputError(f"World clips are numbered 0 to {WORLD_SEEDS - 1}: pick one of these.")
     config = model.config
     world = World(image_size=config.image_size, num_frames=config.num_frames, split="test")
     batch = world.sample(1, torch.Generator().manual_seed(int(address.name)))

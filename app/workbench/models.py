@@ -19,6 +19,8 @@ from vjepa.errors import InputError
 from vjepa.formats import published
 
 BUNDLED = "demo"
+FRAMES = (0, 8, 16, 32, 64)
+"""How many frames a visitor may open a model with; 0: as published."""
 PARTS = ("model", "encoder")
 """Names of folders that say nothing: the one around them is named too."""
 
@@ -141,8 +143,17 @@ def check(address: ModelAddress) -> None:
     """Makes sure that visitors may open this model.
 
     Raises:
-        InputError: it is a path, and this server opens none.
+        InputError: it is a path, and this server opens none; or the menu does not offer so many
+            frames.
     """
+    if (address.num_frames or 0) not in FRAMES:
+        raise InputError(f"A clip can have {_words(FRAMES[1:])} frames: choose one of these.")
     known = address.name in (BUNDLED, default().name) or address.name in published.PUBLISHED
     if not known and not paths_allowed():
         raise InputError("This server opens no paths: choose a model from the list.")
+
+
+def _words(numbers: tuple[int, ...]) -> str:
+    """8, 16 or 32."""
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} or {last}"
