@@ -3,11 +3,14 @@
 import json
 import struct
 import time
+import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import requests
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
@@ -56,7 +59,7 @@ class Visitor:
         self.texts: list[str] = []
         self.exceptions: list[str] = []
         self.finished = 0
-        self.session = ""
+        self.session = self.uploader = ""
         self.socket = connect(
             address.replace("http", "ws") + STREAM, max_size=None, subprotocols=["streamlit"]
         )
@@ -115,6 +118,29 @@ class Visitor:
         self.run(painter.fragment)
         return bits
 
+    def upload(self, name: str, data: bytes, keep: bool = True) -> int:
+        """Sends a file, and has the uploader of the page name it with the next run.
+
+        Args:
+            name: of the file.
+            data: its bytes.
+            keep: whether the page is told of it.
+
+        Returns:
+            The status of the server's answer.
+        """
+        file = str(uuid.uuid4())
+        where = f"/_stcore/upload_file/{self.session}/{file}"
+        status = put(self.address + where, name, data)
+        if keep and status < 300:
+            state = WidgetState(id=self.uploader)
+            told = state.file_uploader_state_value.uploaded_file_info.add()
+            told.file_id, told.name, told.size = file, name, len(data)
+            told.file_urls.file_id = file
+            told.file_urls.upload_url = told.file_urls.delete_url = where
+            self.states[self.uploader] = state
+        return status
+
     @property
     def grid(self) -> tuple[int, ...]:
         """Tokens along time, height and width."""
@@ -161,6 +187,8 @@ class Visitor:
             name = element.bidi_component.component_name.rpartition("vjepa_")[2]
             note, blobs = unpacked(element.bidi_component.bytes)
             self.pieces[name] = Piece(element.bidi_component.id, fragment, note, blobs)
+        elif kind == "file_uploader":
+            self.uploader = element.file_uploader.id
         elif kind == "exception":
             self.exceptions.append(element.exception.message)
         elif kind in ("markdown", "alert"):
@@ -175,6 +203,17 @@ def unpacked(parcel: bytes) -> tuple[dict, list[bytes]]:
         blobs.append(parcel[place : place + size])
         place += size
     return note, blobs
+
+
+def put(address: str, name: str, data: bytes) -> int:
+    """Sends a file as a browser's form, with the token against forgery; the answer's status."""
+    with requests.Session() as session:
+        session.get(address.partition("/_stcore")[0] + "/_stcore/health", timeout=30)
+        token = session.cookies.get("_streamlit_xsrf", "")
+        headers = {"X-Xsrftoken": token}
+        return session.put(
+            address, files={"file": (name, data)}, headers=headers, timeout=60
+        ).status_code
 
 
 def fetched(address: str) -> tuple[int, bytes]:

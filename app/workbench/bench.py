@@ -21,6 +21,7 @@ from app.workbench.mishaps import told_in_a_sentence
 from app.workbench.models import DEMO
 from app.workbench.rooms import ModelRoom, all_rooms, model_room, must_load
 from app.workbench.session import State, start_state
+from app.workbench.uploads import all_guests
 from app.workbench.visits import visitor_id
 from vjepa.errors import InputError
 
@@ -47,6 +48,7 @@ def workbench(draw: Draw, *, needs_model: bool = True) -> None:
     keep_house()
     state = visitor()
     arrive(state)
+    all_guests().welcome(visitor_id(), state)
     all_rooms().enter(visitor_id(), *filter(None, (state.model.address, state.opening)))
     clip = top_row.choose(state)
     with st.container():  # there though empty: what comes after it keeps its place in the browser

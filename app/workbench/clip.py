@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from app.workbench import decoding
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
+from app.workbench.visits import wait_for
 from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_frames
 from vjepa.errors import InputError
 
@@ -66,7 +69,7 @@ class Upload:
     name: str
     data: bytes
 
-    @property
+    @cached_property
     def address(self) -> ClipAddress:
         """Its address: the same bytes have the same one."""
         return ClipAddress("upload", hashlib.sha256(self.data).hexdigest()[:12])
@@ -178,7 +181,11 @@ def _uploaded_clip(address: ClipAddress, model: Model, name: str, _upload: Uploa
 
 def _read(path: Path, name: str, address: ClipAddress, model: Model) -> Clip:
     config = model.config
-    frames = read_frames(path, config.image_size, config.num_frames, address.start, address.fps)
+    settings = config.image_size, config.num_frames, address.start, address.fps
+    if address.kind == "upload":
+        frames = decoding.elsewhere(wait_for, read_frames, path, *settings)
+    else:
+        frames = read_frames(path, *settings)
     return Clip(
         clip_id(address, model),
         name,

@@ -11,6 +11,7 @@ from streamlit.logger import get_logger
 
 from app.workbench.memory import the_memory
 from app.workbench.rooms import all_rooms
+from app.workbench.uploads import all_guests, set_quota
 
 EVERY = 5.0
 """Seconds."""
@@ -27,6 +28,7 @@ def keep_house() -> Thread:
         *(_cores(), os.environ.get("OMP_NUM_THREADS", "not set")),
         *(os.environ["OMP_WAIT_POLICY"], the_memory().budget / 1e9),
     )
+    set_quota()
     thread = Thread(target=_keep, name="housekeeping", daemon=True)
     thread.start()
     return thread
@@ -44,6 +46,7 @@ def _keep() -> None:
 def sweep() -> None:
     """Ends what nobody needs any more."""
     all_rooms().sweep()
+    all_guests().sweep()
     the_memory().forget_old()
 
 

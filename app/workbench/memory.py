@@ -131,6 +131,12 @@ class Memory:
         if kept:
             kept.dropped()
 
+    def forget(self, told: Callable[[Hashable], bool]) -> None:
+        """Lets things go by their keys."""
+        with self.lock:
+            for key in [key for key in self.kept if told(key)]:
+                self.drop(key)
+
     def forget_old(self) -> None:
         """Lets go what nobody has asked for in a long time."""
         oldest = time.monotonic() - AGE

@@ -99,6 +99,16 @@ class State:
         """Other tokens, on every page; those that the grid does not have are dropped."""
         self.selection = frozenset(token for token in tokens if 0 <= token < self.mask.size)
 
+    @property
+    def digests(self) -> list[str]:
+        """Names of the files that this visitor brought, as addresses have them."""
+        return [self.upload.address.name] if self.upload else []
+
+    def forget_uploads(self) -> list[str]:
+        """The visitor has left: his files are gone; their names."""
+        brought, self.upload = self.digests, None
+        return brought
+
     def reroll(self) -> None:
         """Other noise, other samples."""
         self.seeds = tuple(seed + len(self.seeds) for seed in self.seeds)
