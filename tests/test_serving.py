@@ -127,6 +127,16 @@ def test_what_is_in_use_stays():
     assert here.find("huge") is None and here.find("a")
 
 
+def test_small_things_never_fill_the_budget(monkeypatch):
+    monkeypatch.setattr(memory, "SMALL", 10)
+    monkeypatch.setattr(memory, "SMALL_ONES", 30)
+    here = Memory(1000)
+    here.put("model", 1, 500)
+    for number in range(100):
+        here.put(number, number, 10)
+    assert here.used == 530 and here.find("model") and here.find(99) and not here.find(0)
+
+
 def test_old_things_are_forgotten(monkeypatch):
     here = Memory(100)
     here.put("a", 1, 40)

@@ -1,6 +1,8 @@
 """A real server and visitors on its websocket: what one does costs the others nothing."""
 
+import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlencode
@@ -11,6 +13,7 @@ import pytest
 from visitor import Visitor, fetched
 
 from app.mask_and_decode import answers
+from app.workbench import models
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
 
@@ -43,19 +46,21 @@ def strokes(count: int, seed: int) -> list[np.ndarray]:
 
 
 def test_answers_under_load_are_the_serial_ones(address):
-    visitors = [Visitor(address, f"clip=world-{number}") for number in range(4)]
+    visitors = [Visitor(address, f"clip=world-{number}") for number in range(3)]
     for one in visitors:
         one.wait_for_answer()
-    for mask in strokes(2, seed=1):
+    found = []
+    for mask in strokes(1, seed=1):
         told = [one.paint(mask) for one in visitors]
         for number, (one, bits) in enumerate(zip(visitors, told, strict=True)):
-            sheets = one.wait_for_answer(bits)[:4]
-            clip = load_clip(ClipAddress("world", str(number)), DEMO)
-            question = answers.ask(clip, mask, (0, 1, 2, 3), 4)
-            assert tuple(sheets) == answers.fresh_answer(question, clip).samples
+            found.append((number, mask, one.wait_for_answer(bits)[:4]))
     for one in visitors:
         assert not one.exceptions
         one.leave()
+    for number, mask, sheets in found:
+        clip = load_clip(ClipAddress("world", str(number)), DEMO)
+        question = answers.ask(clip, mask, (0, 1, 2, 3), 4)
+        assert tuple(sheets) == answers.fresh_answer(question, clip).samples
 
 
 def test_of_many_strokes_in_a_row_only_the_last_are_answered(visitor):
@@ -124,12 +129,33 @@ def test_there_is_an_address_to_ask_whether_it_lives(address):
     assert fetched(f"{address}/_stcore/health")[0] == 200
 
 
-def test_openmp_waits_passively_before_torch_is_there():
-    import os
-    import subprocess
+def test_the_public_server_tells_and_opens_nothing(tmp_path, monkeypatch):
+    port = browser.free_port()
+    command = [sys.executable, "-m", "app.serve", "--address", "127.0.0.1", "--port", str(port)]
+    with browser.running(command, tmp_path / "log.txt", port) as address:
+        for path in ("metrics", "metrics/", "%6detrics", "/metrics"):
+            assert b"active_sessions" not in fetched(f"{address}/_stcore/{path}")[1]
+        assert fetched(f"{address}/_stcore/metrics")[0] == 404
+        with Visitor(address, "model=/etc/passwd") as one:
+            one.listen(lambda: any("opens no paths" in text for text in one.texts))
+            assert not any("passwd" in text for text in one.texts)
 
+
+def test_paths_are_for_those_who_sit_at_the_machine(monkeypatch):
+    monkeypatch.delenv("VJEPA_APP_PATHS", raising=False)
+    for listens, allowed in {"localhost": True, "0.0.0.0": False, None: False}.items():
+        monkeypatch.setattr("streamlit.get_option", lambda name, at=listens: at)
+        assert models.paths_allowed() == allowed
+
+
+def test_uploads_beyond_the_quota_are_refused(visitor):
+    sent = [visitor.upload(f"{n}.mp4", b"x" * (95 * 2**20), keep=False) for n in range(3)]
+    assert sent == [204, 204, 413]
+
+
+def test_openmp_waits_passively_before_torch_is_there():
     script = (
-        "import app.main, os, sys; assert os.environ['OMP_WAIT_POLICY'] == 'passive';"
+        "import app, os, sys; assert os.environ['OMP_WAIT_POLICY'] == 'passive';"
         "assert 'torch' not in sys.modules"
     )
     clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,8 +61,9 @@ class Visitor:
         self.exceptions: list[str] = []
         self.finished = 0
         self.session = self.uploader = ""
-        self.socket = connect(
-            address.replace("http", "ws") + STREAM, max_size=None, subprotocols=["streamlit"]
+        self.open = ExitStack()
+        self.socket = self.open.enter_context(
+            connect(address.replace("http", "ws") + STREAM, max_size=None, max_queue=None, ping_interval=None)
         )
         self.run()
 
@@ -73,7 +75,7 @@ class Visitor:
 
     def leave(self) -> None:
         """Closes the window."""
-        self.socket.close()
+        self.open.close()
 
     def run(self, fragment: str = "", auto: bool = False) -> None:
         """Asks for a run of the page, or of a fragment."""

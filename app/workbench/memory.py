@@ -21,6 +21,11 @@ SHARE = 0.5
 """Of the memory that the server may use; the rest is for work in progress, libraries and others."""
 AGE = 3600.0
 """Seconds after which what nobody asked for is forgotten, however much room there is."""
+SMALL = 4_000_000
+"""Bytes up to which a thing counts as small: answers, clips, pictures of them."""
+SMALL_ONES = 64_000_000
+"""Bytes of all small things. Every stroke leaves one, and few are asked for again; without a limit
+of their own they would fill the budget, however large it is."""
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 Result = TypeVar("Result")
@@ -85,6 +90,8 @@ class Memory:
         with self.lock:
             self.kept.pop(key, None)
             if size <= self.budget and self.free(size):
+                if size <= SMALL:
+                    self._free(size, SMALL_ONES, lambda kept: kept.size <= SMALL)
                 self.kept[key] = Kept(value, size, **more, touched=time.monotonic())
 
     def find(self, key: Hashable) -> Kept | None:
@@ -114,13 +121,18 @@ class Memory:
 
     def free(self, size: int) -> bool:
         """Lets things go until so many bytes more fit; whether they do."""
+        return self._free(size, self.budget, lambda kept: True)
+
+    def _free(self, size: int, most: int, counts: Callable[[Kept], bool]) -> bool:
+        """The same for some of the things, which may take so many bytes at most."""
         with self.lock:
-            excess = self.used + size - self.budget
-            for key in list(self.kept):
+            chosen = [(key, kept) for key, kept in self.kept.items() if counts(kept)]
+            excess = sum(kept.size for _, kept in chosen) + size - most
+            for key, kept in chosen:
                 if excess <= 0:
                     break
-                if not self.kept[key].in_use():
-                    excess -= self.kept[key].size
+                if not kept.in_use():
+                    excess -= kept.size
                     self.drop(key)
             return excess <= 0
 

@@ -1,9 +1,9 @@
 """Which models a visitor can choose, and what the pages know of a model that was opened.
 
 The bundled one, those that were downloaded, the server's own (`streamlit run app/main.py -- --model
-PATH`, or the environment's VJEPA_APP_MODEL), and any path of the server's disk that a visitor
-types. A server for strangers forbids the last with VJEPA_APP_PATHS=0 in its environment; links
-then open no paths either.
+PATH`, or the environment's VJEPA_APP_MODEL), and any path of the server's disk that a visitor types
+who sits at this machine. A server for strangers (`python -m app.serve`) opens no paths, and links
+open none there either.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import streamlit as st
+
 from vjepa.config import MASK_TYPES, ModelConfig, preset
 from vjepa.errors import InputError
 from vjepa.formats import published
@@ -21,6 +23,8 @@ from vjepa.formats import published
 BUNDLED = "demo"
 FRAMES = (0, 8, 16, 32, 64)
 """How many frames a visitor may open a model with; 0: as published."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Addresses at which a server listens to its own machine alone."""
 PARTS = ("model", "encoder")
 """Names of folders that say nothing: the one around them is named too."""
 
@@ -129,8 +133,12 @@ def default() -> ModelAddress:
 
 
 def paths_allowed() -> bool:
-    """Whether visitors may open a path of this machine's disk."""
-    return os.environ.get("VJEPA_APP_PATHS", "1") != "0"
+    """Whether visitors may open a path of this machine's disk.
+
+    Those who sit at it may: where the server listens to nobody else, or VJEPA_APP_PATHS says so.
+    """
+    said = os.environ.get("VJEPA_APP_PATHS", "")
+    return said != "0" if said else st.get_option("server.address") in LOOPBACK
 
 
 def downloaded() -> list[str]:
