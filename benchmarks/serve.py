@@ -68,7 +68,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         for count in visitors:
             with browser.serving(Path(folder) / "log.txt") as address:
-                lone, _ = together(address, 1, ALONE)
+                lone, _ = together(address, 1, ALONE, first=1000)
                 tallies, memory = together(address, count, seconds)
             rows.append(row(count, seconds, lone, tallies, memory))
             told += [answer for tally in tallies for answer in tally.answers]
@@ -86,15 +86,19 @@ def work_on() -> None:
         sum(range(10**6))
 
 
-def together(address: str, count: int, seconds: float) -> tuple[list[Tally], list[int]]:
-    """So many visitors at once; what they saw, and the server's bytes on the way."""
-    rooms = [Visitor(address, f"clip=world-{number}") for number in range(count)]
+def together(
+    address: str, count: int, seconds: float, first: int = 0
+) -> tuple[list[Tally], list[int]]:
+    """So many visitors at once, on clips from this one on; what they saw, the server's bytes."""
+    clips = range(first, first + count)
+    rooms = [Visitor(address, f"clip=world-{number}") for number in clips]
     for one in rooms:
         one.wait_for_answer()
     begin = time.monotonic()
     with ThreadPoolExecutor(count + 1) as threads:
         watched = threads.submit(watch, begin + seconds / 3, begin + seconds)
-        seen = threads.map(lambda each: paint_on(*each, begin + seconds), enumerate(rooms))
+        painters = zip(clips, rooms, strict=True)
+        seen = threads.map(lambda painter: paint_on(*painter, begin + seconds), painters)
         tallies = list(seen)
     for one in rooms:
         one.leave()

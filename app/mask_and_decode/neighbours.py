@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from app.workbench.memory import size_of, the_memory
+from app.workbench.mishaps import told_in_a_sentence
 from app.workbench.models import DEMO, Model
 from app.workbench.queue import the_queue
 from app.workbench.rooms import GONE, ModelRoom, mended, model_room
@@ -34,22 +35,20 @@ class Making:
         room: the room of the model.
         future: gives the bank.
         share: how much of it is there, 0..1.
+        broken_off: whether it was given up, to be made anew when it is wanted again.
     """
 
     model: Model
     room: ModelRoom
     future: Future | None = None
     share: float = 0.0
-
-    @property
-    def wanted(self) -> bool:
-        """Whether it is there or on its way, and not broken off."""
-        return not self.future.done() or self.future.exception() is None
+    broken_off: bool = False
 
     def tell(self, done: int, total: int) -> None:
         """Takes note of the progress; stops where everybody has left, or the model had to."""
         self.share = done / total
-        if self.room.left or self.room.loading is None:
+        self.broken_off = self.room.left or self.room.loading is None
+        if self.broken_off:
             raise InputError(GONE)
 
     def make(self) -> Any:
@@ -80,7 +79,7 @@ def of(model: Model) -> Future:
 def _making(model: Model) -> Making:
     with _starting:
         found = the_memory().find(_key(model))
-        if found and found.value.wanted:
+        if found and not found.value.broken_off:
             return found.value
         making = Making(model, model_room(model))
         making.future = the_queue().submit(MAKING, _key(model), partial(mended, making.make))
@@ -117,7 +116,8 @@ def await_ready(model: Model) -> None:
 
 @st.fragment(run_every=1.0)
 def _await(model: Model) -> None:
-    if of(model).done():
-        st.rerun()
-    share = _making(model).share
-    st.progress(share, f"Encoding clips to find nearest neighbours in, once: {share:.0%}")
+    with told_in_a_sentence():
+        if of(model).done():
+            st.rerun()
+        share = _making(model).share
+        st.progress(share, f"Encoding clips to find nearest neighbours in, once: {share:.0%}")
