@@ -1,4 +1,5 @@
 # make app        set up .venv once, open the app
+# make serve      the app for the public: all interfaces, no typed paths (docs/serve.md)
 # make test       set up .venv and a browser once, run every check
 # make lint       only the checks that take seconds; make format mends what they find
 # make notebooks  run the notebooks, keep their new outputs
@@ -7,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help app test lint format notebooks clean
+.PHONY: help app serve test lint format notebooks clean
 
 BIN := .venv/bin
 RUN_READY := .venv/.ready-to-run
@@ -18,6 +19,9 @@ help:
 
 app: $(RUN_READY)
 	$(BIN)/python -m streamlit run app/main.py
+
+serve: $(RUN_READY)
+	$(BIN)/python -m app.serve
 
 test: lint
 	$(BIN)/python -m pytest

@@ -8,6 +8,7 @@ from app.evaluation import page as evaluation
 from app.mask_and_decode import page as mask_and_decode
 from app.probes import page as probes
 from app.surprise import page as surprise
+from app.workbench.mishaps import told_in_a_sentence
 
 PAGES = (
     ("Mask and decode", ":material/brush:", mask_and_decode.page),
@@ -19,10 +20,12 @@ PAGES = (
 )
 
 window.dress()
-st.navigation(
+chosen = st.navigation(
     [
         st.Page(page, title=title, icon=icon, url_path=title.lower().replace(" ", "-"))
         for title, icon, page in PAGES
     ],
     position="top",
-).run()
+)
+with told_in_a_sentence():
+    chosen.run()

@@ -22,17 +22,29 @@ PATIENCE = 300_000  # ms; a machine that trains beside the tests is slow
 @contextmanager
 def serving(log: Path, script: Path = ROOT / "app" / "main.py") -> Iterator[str]:
     """Runs the app, or another script, on a free port until the block ends; gives its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
     options = {"port": port, "address": "127.0.0.1", "headless": "true", "fileWatcherType": "none"}
     command += [f"--server.{name}={value}" for name, value in options.items()]
+    with running(command, log, port) as address:
+        yield address
+
+
+@contextmanager
+def running(command: list[str], log: Path, port: int) -> Iterator[str]:
+    """Runs a server until the block ends; gives its address."""
     with log.open("w") as out, subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out) as app:
         try:
             yield _wait_until_up(f"http://127.0.0.1:{port}")
         finally:
             app.terminate()
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def _wait_until_up(address: str) -> str:

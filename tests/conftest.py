@@ -10,6 +10,7 @@ from jaxtyping import install_import_hook
 install_import_hook(["vjepa", "decoder"], "typechecker.check")
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -73,6 +74,17 @@ def browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def no_mishap_is_hidden(monkeypatch):
+    """What the app would tell in a sentence, since nobody foresaw it, is an exception in tests."""
+    if "app.workbench.mishaps" in sys.modules:
+
+        def reraise(error: Exception) -> bool:
+            raise error
+
+        monkeypatch.setattr("app.workbench.mishaps.tell", reraise)
 
 
 @pytest.fixture(autouse=True)

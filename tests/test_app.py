@@ -1,5 +1,6 @@
 """The page without a browser: what it shows, what it says to bad input, what a link restores."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers
-from app.workbench import mask_bits, permalink, rooms, session
+from app.workbench import mask_bits, mishaps, permalink, rooms, session
 from app.workbench.clip import ClipAddress, Upload, load_clip
 from app.workbench.models import DEMO
 from vjepa.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 GRID = DEMO.config.grid
+TELL = mishaps.tell
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +242,22 @@ def test_link_restores_the_page(page, model):
         {"steps": "5"},
         {"view": "crystal-ball"},
         {"errors": "none"},
+        {"clip": "world-"},
+        {"clip": "world-" + "9" * 5000},
+        {"clip": "world-²"},
+        {"clip": "bundled-" + "x" * 300},
+        {"fps": "61"},
+        {"fps": ".1"},
+        {"fps": "nan"},
+        {"start": "1e400"},
+        {"start": "9" * 5000},
+        {"frames": "4096"},
+        {"frames": "-8"},
+        {"model": "demo", "frames": "4096"},
+        {"seed": "9" * 5000},
+        {"token": "7"},
+        {"select": "8x7x7.torn"},
+        {"steps": "4096", "seed": "-1", "fps": "0", "mask": "8x7x7.torn"},
     ],
 )
 def test_broken_link_gets_one_sentence(page, model, query):
@@ -249,6 +267,60 @@ def test_broken_link_gets_one_sentence(page, model, query):
     assert len(page.warning) == 1
     assert page.warning[0].value.endswith(".")
     assert "tokens predicted" in numbers(page)
+
+
+def test_the_rest_of_a_broken_link_is_taken(page, model):
+    mask = block(slice(1, 3))
+    page.query_params.update(
+        {
+            "clip": "bundled-bigbuckbunny",
+            "start": "9999",
+            "fps": "61",
+            "frames": "4096",
+            "mask": mask_bits.to_link(mask),
+            "seed": "8",
+            "steps": "5",
+        }
+    )
+    state = page.run().session_state["visitor"]
+    assert len(page.warning) == 1
+    assert state.address == ClipAddress("bundled", "bigbuckbunny")
+    assert (state.mask == mask).all()
+    assert (state.seeds[0], state.steps, state.opening) == (8, session.DEFAULT_STEPS, None)
+
+
+def test_what_nobody_foresaw_is_one_sentence_with_a_number(monkeypatch, caplog):
+    script = (
+        "from app.workbench import mishaps\n"
+        "with mishaps.told_in_a_sentence():\n"
+        "    open('/etc/no/such/secret')\n"
+    )
+    monkeypatch.setattr("app.workbench.mishaps.tell", TELL)
+    page = AppTest.from_string(script).run()
+    (error,) = page.error
+    assert not page.exception and "/etc" not in error.value
+    reference = re.search(r"number (\w{8}) ", error.value)[1]
+    told = next(record for record in caplog.records if reference in record.getMessage())
+    assert "/etc/no/such/secret" in str(told.exc_info[1])
+
+
+def test_starts_that_differ_little_are_other_clips():
+    one, other = ClipAddress(start=1.0000001), ClipAddress(start=1.0000002)
+    assert one.id != other.id
+    state, copy = session.start_state(), session.start_state()
+    state.address = one
+    permalink.read_query(permalink.to_query(state), copy)
+    assert copy.address == one
+
+
+def test_the_same_bytes_keep_each_visitor_s_name(make_video):
+    moving = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 48, 64, 3), np.uint8)
+    data = make_video(moving * 10).read_bytes()
+    titles = []
+    for name in ("mine.mp4", "yours.mp4"):
+        upload = Upload(name, data)
+        titles.append(load_clip(upload.address, DEMO, upload).title)
+    assert titles == ["mine", "yours"]
 
 
 def test_masks_survive_both_ways_of_writing():

@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from app.mask_and_decode import answers, neighbours, previews
 from app.workbench import mask_bits, models, permalink, rooms
 from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.memory import the_memory
 from app.workbench.models import DEMO, ModelAddress
 from vjepa.errors import InputError
 
@@ -179,6 +180,7 @@ def test_a_server_can_forbid_paths(monkeypatch, official):
 def test_a_server_s_own_model_comes_first(monkeypatch, official):
     monkeypatch.setenv("VJEPA_APP_MODEL", official.name)
     monkeypatch.setenv("VJEPA_APP_PATHS", "0")
+    rooms.all_rooms().close(official)  # another test may have opened it
     page = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60).run()
     assert page.session_state["visitor"].model == DEMO  # it answers until the other is here
     arrive(page)
@@ -194,13 +196,20 @@ def test_visitors_of_different_models_do_not_disturb_each_other(page, official):
     assert "tokens predicted" in numbers(paint(page, block()))
 
 
-def test_one_model_beside_the_demo_stays_in_memory(official, tmp_path, monkeypatch):
+def leave_space_for_one(monkeypatch, room: rooms.ModelRoom) -> None:
+    """Opens a model, and then has no memory for a second one beside the demo."""
+    size = max(rooms.explorer_bytes(room.open().result()), room.address.bytes)
+    demo = the_memory().find(DEMO.address)
+    monkeypatch.setattr(the_memory(), "budget", int(1.5 * size) + (demo.size if demo else 0))
+
+
+def test_models_beside_the_demo_take_turns_where_memory_is_short(official, tmp_path, monkeypatch):
     monkeypatch.setattr(rooms, "HOLD", 0.0)
     copy = tmp_path / "copy"
     shutil.copytree(Path(official.name).parent, copy)
     here = rooms.Rooms()
     first, second = here.room(official), here.room(ModelAddress(str(copy / "checkpoint.pth.tar")))
-    first.open().result()
+    leave_space_for_one(monkeypatch, first)
     clip = load_clip(ClipAddress(), first.model)
     second.open().result()
     assert not first.ready
@@ -208,22 +217,75 @@ def test_one_model_beside_the_demo_stays_in_memory(official, tmp_path, monkeypat
     assert first.ready and not second.ready
 
 
-def test_a_model_at_work_is_not_taken_away(official, tmp_path, monkeypatch):
+def test_models_stay_side_by_side_where_memory_allows(official):
+    here = rooms.Rooms()
+    first, second = here.room(official), here.room(ModelAddress(official.name, 4))
+    first.open().result(), second.open().result()
+    assert first.ready and second.ready
+
+
+def test_a_model_larger_than_all_memory_is_a_sentence(official, monkeypatch):
+    monkeypatch.setattr(the_memory(), "budget", official.bytes - 1)
+    with pytest.raises(InputError, match="not enough memory"):
+        rooms.Rooms().room(official).open().result(PATIENCE)
+
+
+def test_a_model_at_work_is_not_taken_away(official, monkeypatch):
     monkeypatch.setattr(rooms, "HOLD", 0.0)
     here = rooms.Rooms()
     room = here.room(official)
-    room.open().result()
+    leave_space_for_one(monkeypatch, room)
     other = here.room(ModelAddress(official.name, 4))
     clip, go = load_clip(ClipAddress(), room.model), threading.Event()
     asked = threading.Thread(target=room.ask, args=(clip, lambda explorer: go.wait(PATIENCE)))
     asked.start()
+    while not room.at_work:
+        time.sleep(0.01)
     loading = other.open()
     time.sleep(0.5)
-    assert not loading.done() and room.ready
+    assert not loading.done()
     go.set()
     asked.join()
     loading.result(PATIENCE)
     assert not room.ready
+
+
+def test_who_asks_on_and_on_keeps_no_other_model_out(official, monkeypatch):
+    monkeypatch.setattr(rooms, "HOLD", 0.3)
+    here = rooms.Rooms()
+    room, other = here.room(official), here.room(ModelAddress(official.name, 4))
+    leave_space_for_one(monkeypatch, room)
+    clip, done = load_clip(ClipAddress(), room.model), threading.Event()
+
+    def ask_on_and_on():
+        while not done.is_set():
+            room.ask(clip, lambda explorer: time.sleep(0.05))
+
+    asking = threading.Thread(target=ask_on_and_on)
+    asking.start()
+    try:
+        other.open().result(20)
+    finally:
+        done.set()
+        asking.join(PATIENCE)
+
+
+def test_rooms_that_nobody_is_in_are_closed(official, monkeypatch):
+    monkeypatch.setattr(rooms, "HOLD", 0.0)
+    here, gone = rooms.Rooms(), set()
+    monkeypatch.setattr(rooms, "is_here", lambda visitor: visitor not in gone)
+    wrong = [ModelAddress(f"/nowhere/{number}") for number in range(30)]
+    for address in (*wrong, official):
+        here.enter("one", DEMO.address, address)
+        loading = here.room(address).open()
+        loading.exception(PATIENCE)
+    here.enter("two", official)
+    here.sweep()
+    assert set(here.rooms) == {DEMO.address, official}
+    gone.update(("one", "two"))
+    here.sweep()
+    assert set(here.rooms) == {DEMO.address}
+    assert the_memory().find(official) is None
 
 
 def test_too_little_memory_is_a_sentence():

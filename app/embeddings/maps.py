@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 from jaxtyping import Bool, Float, Int
 
 from app.workbench import clip_features
@@ -14,8 +13,10 @@ from app.workbench.clip import Clip, ClipAddress, bundled_clips, load_clip
 from app.workbench.clip_features import masked_errors
 from app.workbench.components import View
 from app.workbench.mask_bits import to_link
+from app.workbench.memory import kept
 from app.workbench.models import Model
 from app.workbench.rooms import ask
+from app.workbench.visits import in_turn
 
 if TYPE_CHECKING:
     from vjepa.analysis.projections import Components
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 COMPONENTS = 3
 MAPS = ("t-SNE", "UMAP")
 """Projections that keep neighbourhoods: those of `vjepa.analysis.projections`."""
+
+MAPPING = "drawing a map"
+"""The lane in which they are computed: seconds each."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +68,14 @@ def components_of(clip: Clip, layer: int, joint: bool) -> Components:
     return _joint_components(layer, clip.model) if joint else _own_components(clip.id, layer, clip)
 
 
-@st.cache_resource(show_spinner=False, max_entries=256)
+@kept
 def _own_components(clip_id: str, layer: int, _clip: Clip) -> Components:
     from vjepa.analysis import projections
 
     return projections.fit_components(features_of(_clip, layer), COMPONENTS)
 
 
-@st.cache_resource(show_spinner=False, max_entries=32)
+@kept
 def _joint_components(layer: int, model: Model) -> Components:
     from vjepa.analysis import projections
 
@@ -80,17 +84,18 @@ def _joint_components(layer: int, model: Model) -> Components:
     return projections.fit_components(np.concatenate(tokens), COMPONENTS)
 
 
-@st.cache_resource(show_spinner="Looking for neighbours: this takes seconds.", max_entries=64)
+@kept
 def map_of(
     clip_id: str, layer: int, method: str, dims: int, _clip: Clip
 ) -> Float[np.ndarray, "N dims"]:
     """The tokens on a map that keeps neighbourhoods."""
     from vjepa.analysis.projections import project
 
-    return project(features_of(_clip, layer), method, dims)
+    features = features_of(_clip, layer)
+    return in_turn(MAPPING, lambda: project(features, method, dims))
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def clusters_of(clip_id: str, layer: int, count: int, _clip: Clip) -> Int[np.ndarray, " N"]:
     """The cluster of each token, 0 for the largest."""
     from vjepa.analysis.projections import clusters
@@ -98,7 +103,7 @@ def clusters_of(clip_id: str, layer: int, count: int, _clip: Clip) -> Int[np.nda
     return clusters(features_of(_clip, layer), count)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def predictions_of(
     clip_id: str, mask_link: str, _clip: Clip, _mask: Bool[np.ndarray, "t h w"]
 ) -> tuple[Int[np.ndarray, " M"], Float[np.ndarray, "M D"]]:

@@ -225,7 +225,8 @@ def predicted_points(state: State, clip: Clip, look: maps.Look) -> Predicted | N
 def points_of(clip: Clip, look: maps.Look) -> tuple[Float[np.ndarray, "N dims"], tuple[str, ...]]:
     """The tokens' coordinates, and what the axes are called."""
     if look.method != "PCA":
-        return maps.map_of(clip.id, look.layer, look.method, look.dims, clip), ()
+        with st.spinner("Looking for neighbours: this takes seconds."):
+            return maps.map_of(clip.id, look.layer, look.method, look.dims, clip), ()
     found = maps.components_of(clip, look.layer, look.joint)
     titles = tuple(f"PC {i + 1} · {found.explained[i]:.0%}" for i in range(look.dims))
     return found.scores(maps.features_of(clip, look.layer))[:, : look.dims], titles

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.workbench.mishaps import told_in_a_sentence
 from app.workbench.session import ASSETS
 
 FOLDER = ASSETS / "demo"
@@ -206,11 +207,12 @@ def cases(found: list[dict], folder: Path) -> None:
         key="case_ranking",
         help=RANKING_HELP,
     )
-    for case in found:
-        if case["ranking"] == ranking:
-            st.markdown(told(case))
-            st.html(panel_titles(case["panels"]))
-            st.image(picture(folder / case["file"]), width="stretch")
+    with told_in_a_sentence():
+        for case in found:
+            if case["ranking"] == ranking:
+                st.markdown(told(case))
+                st.html(panel_titles(case["panels"]))
+                st.image(picture(folder / case["file"]), width="stretch")
 
 
 def told(case: dict) -> str:

@@ -14,9 +14,10 @@ from jaxtyping import Bool, Float
 from app.workbench import figures
 from app.workbench.clip import Clip
 from app.workbench.mask_bits import from_link, to_link
+from app.workbench.memory import kept
 from app.workbench.models import LONG, Model
 from app.workbench.rooms import ask as ask_model
-from app.workbench.rooms import model_room
+from app.workbench.rooms import must_load
 from app.workbench.session import ASSETS, State
 
 GREY = np.uint8(128)
@@ -234,7 +235,7 @@ def first_view() -> DecodedAnswer:
     return load(FIRST_VIEW)
 
 
-@st.cache_resource(show_spinner=False, max_entries=128)
+@kept
 def answer_for(question: Question, _clip: Clip) -> DecodedAnswer:
     """The answer to a question; asked only once, and never if it shipped with the app."""
     if question == first_view().question:
@@ -260,4 +261,4 @@ def fresh_answer(question: Question, clip: Clip) -> DecodedAnswer:
 
 def at_hand(question: Question, model: Model) -> bool:
     """Whether the answer can be shown without waiting for the model to load."""
-    return model_room(model).ready or question == first_view().question
+    return not must_load(model) or question == first_view().question

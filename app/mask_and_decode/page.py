@@ -13,7 +13,7 @@ from app.workbench import components
 from app.workbench.bench import query, visitor, workbench
 from app.workbench.clip import Clip
 from app.workbench.models import Model
-from app.workbench.rooms import model_room
+from app.workbench.rooms import model_room, must_load
 from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State
 from vjepa.errors import InputError
 
@@ -87,7 +87,7 @@ def decoded(state: State, clip: Clip) -> None:
 def undecoded(state: State, clip: Clip) -> None:
     """What is seen without a decoder."""
     question = answers.question_of(state, clip).undecoded()
-    waiting = not model_room(clip.model).ready
+    waiting = must_load(clip.model)
     preview, sentence = answered(previews.preview_for, question, clip, waiting)
     nearest, reason = None, ENCODING if preview else ""
     if preview and neighbours.of(clip.model).done():

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 from jaxtyping import Float, UInt8
 
 from app.mask_and_decode import answers, neighbours
 from app.mask_and_decode.answers import Answer, Question
 from app.workbench.clip import Clip
+from app.workbench.memory import kept
 from app.workbench.rooms import ask
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Nearest:
     distance: Float[np.ndarray, "t h w"]
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def preview_for(question: Question, _clip: Clip) -> Preview:
     """Errors and components behind a mask.
 
@@ -73,7 +73,7 @@ def preview_for(question: Question, _clip: Clip) -> Preview:
     return ask(_clip, work)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def nearest_for(question: Question, _clip: Clip) -> Nearest:
     """The collage behind a mask, of a bank that is ready.
 
@@ -101,7 +101,7 @@ def nearest_for(question: Question, _clip: Clip) -> Nearest:
     return ask(_clip, work)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def target_components(clip_id: str, _clip: Clip) -> Components:
     """Principal components of the clip's true features."""
     from vjepa.analysis import projections

@@ -14,6 +14,7 @@ from app.workbench import components
 from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
 from app.workbench.mask_bits import to_link
+from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import ask
 from app.workbench.session import ASSETS, State
@@ -102,7 +103,7 @@ def probe_of(task: str):
     return vjepa.load_probe(PROBES / task)
 
 
-@st.cache_resource(show_spinner=False, max_entries=128)
+@kept
 def read(
     clip_id: str, task: str, mask_link: str, _clip: Clip, _mask: Bool[np.ndarray, "t h w"]
 ) -> dict[str, ProbeReading]:

@@ -14,9 +14,10 @@ from jaxtyping import Float
 
 from app.workbench.clip import WORLD_SEEDS, Clip
 from app.workbench.clip_features import future_errors
+from app.workbench.memory import kept
+from app.workbench.mishaps import told_in_a_sentence
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import model_room
-from vjepa.errors import InputError
 
 SCORES = Path(__file__).resolve().parents[2] / "assets" / "demo" / "surprise.json"
 BARE = {"displayModeBar": False}
@@ -94,10 +95,8 @@ def section(model: Model) -> None:
     st.subheader("Possible and impossible", help=HEADING_HELP, divider="grey")
     if model_room(model).ready:
         kind, hidden, seed = settings()
-        try:
+        with told_in_a_sentence():
             show(draw_scene(kind, hidden, seed, model), KINDS[kind])
-        except InputError as error:
-            st.warning(str(error), icon=":material/error:")
     scores(model)
 
 
@@ -123,7 +122,7 @@ def another() -> None:
     st.session_state.scene_seed = secrets.randbelow(WORLD_SEEDS)
 
 
-@st.cache_resource(show_spinner=False, max_entries=16)
+@kept
 def draw_scene(kind: str, hidden: bool, seed: int, model: Model = DEMO) -> ImpossibleScene:
     """A scene of held-out objects and backdrops."""
     import torch
@@ -190,7 +189,7 @@ def show_curves(
     st.plotly_chart(curves(named, splice, span), key=f"curves_{pair[0].id}", config=BARE)
 
 
-@st.cache_data(show_spinner=False, max_entries=32)
+@kept
 def movie(name: str, _pair: tuple[Clip, Clip]) -> bytes:
     """Two clips beside each other as one GIF, so that they play in step."""
     from decoder import media

@@ -7,6 +7,7 @@ page.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -14,10 +15,14 @@ import streamlit as st
 
 from app.workbench import components, permalink, top_row
 from app.workbench.clip import Clip
+from app.workbench.housekeeping import keep_house
 from app.workbench.mask_bits import from_bits
+from app.workbench.mishaps import told_in_a_sentence
 from app.workbench.models import DEMO
-from app.workbench.rooms import ModelRoom, all_rooms, model_room
+from app.workbench.rooms import ModelRoom, all_rooms, model_room, must_load
 from app.workbench.session import State, start_state
+from app.workbench.uploads import all_guests
+from app.workbench.visits import visitor_id
 from vjepa.errors import InputError
 
 PAINTER = "painter"
@@ -40,8 +45,11 @@ def workbench(draw: Draw, *, needs_model: bool = True) -> None:
         draw: fills the right side; it may raise an InputError, which is shown as a sentence.
         needs_model: whether `draw` waits until the model is loaded.
     """
+    keep_house()
     state = visitor()
     arrive(state)
+    all_guests().welcome(visitor_id(), state)
+    all_rooms().enter(visitor_id(), *filter(None, (state.model.address, state.opening)))
     clip = top_row.choose(state)
     with st.container():  # there though empty: what comes after it keeps its place in the browser
         notes(state, clip)
@@ -86,11 +94,12 @@ def arrive(state: State) -> None:
         state.adopt(room.model)
     except InputError as error:
         all_rooms().close(room.address)
+        with suppress(InputError):
+            permalink.read_rest(link, state)
         state.notice = str(error)
         return
     try:
-        if link:
-            permalink.read_query(link, state)
+        permalink.read_rest(link, state)
     except InputError as error:
         state.notice = str(error)
 
@@ -115,22 +124,15 @@ def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     with right:
         if sentence:
             st.warning(sentence, icon=":material/error:")
-        if needs_model and not model_room(state.model).ready:
+        if needs_model and must_load(state.model):
             model_room(state.model).open()
             st.markdown(LOADING)
         elif needs_model and state.model != DEMO:  # a large one is at work for seconds
-            with st.spinner(WORKING, show_time=True):
-                guarded(draw, state, clip)
+            with st.spinner(WORKING, show_time=True), told_in_a_sentence():
+                draw(state, clip)
         else:
-            guarded(draw, state, clip)
-
-
-def guarded(draw: Draw, state: State, clip: Clip) -> None:
-    """Draws; bad input becomes a sentence, and the page stays usable."""
-    try:
-        draw(state, clip)
-    except InputError as error:
-        st.warning(str(error), icon=":material/error:")
+            with told_in_a_sentence():
+                draw(state, clip)
 
 
 @st.fragment(run_every=1.0)

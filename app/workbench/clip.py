@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import streamlit as st
 from jaxtyping import Bool, UInt8
 
+from app.workbench import decoding
+from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
+from app.workbench.visits import wait_for
 from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_with_notes
 from vjepa.errors import InputError
 
@@ -27,6 +30,8 @@ UPLOAD_TYPES = tuple(
     ).split()
 )
 LONGEST_NAME = 60
+FPS = (0.5, 60.0)
+"""The lowest and the highest rate that a visitor can choose."""
 UPLOAD_LIMIT = 100
 """MB."""
 
@@ -50,12 +55,17 @@ class ClipAddress:
     @property
     def id(self) -> str:
         """One word for one choice of frames; it names the clip in caches and messages."""
-        timing = f"@{self.start:g}@{self.fps:g}" if self.fps else f"@{self.start:g}"
+        timing = f"@{exact(self.start)}" + (f"@{exact(self.fps)}" if self.fps else "")
         return f"{self.kind}-{self.name}" + ("" if timing == "@0" else timing)
 
     def at(self, start: float, fps: float | None) -> ClipAddress:
         """The same file, read from another time or at another rate."""
         return replace(self, start=start, fps=fps)
+
+
+def exact(number: float) -> str:
+    """A number in as few digits as bring it back, and no fewer."""
+    return repr(float(number)).removesuffix(".0")
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class Upload:
         path = Path(self.name)
         return path.stem[: LONGEST_NAME - len(path.suffix[:8])] + path.suffix[:8]
 
-    @property
+    @cached_property
     def address(self) -> ClipAddress:
         """Its address: the same bytes have the same one."""
         return ClipAddress("upload", hashlib.sha256(self.data).hexdigest()[:12])
@@ -145,27 +155,31 @@ def load_clip(address: ClipAddress, model: Model, upload: Upload | None = None) 
         return _bundled_clip(address, model)
     if upload is None or upload.address.name != address.name:
         raise InputError("This clip was uploaded in another session: upload the file again.")
-    return _uploaded_clip(address, model, upload)
+    return _uploaded_clip(address, model, upload.short_name, upload)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def _bundled_clip(address: ClipAddress, model: Model) -> Clip:
     path = bundled_clips().get(address.name)
     if path is None:
-        raise InputError(f"There is no bundled clip {address.name!r}: pick one from the row.")
+        raise InputError("There is no such clip: pick one from the row.")
     return _read(path, title(address.name), address, model)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+def is_world(name: str) -> bool:
+    """Whether a clip of the drawn world has this number."""
+    short = name.isascii() and name.isdecimal() and len(name) <= len(str(WORLD_SEEDS))
+    return short and int(name) < WORLD_SEEDS
+
+
+@kept
 def _world_clip(address: ClipAddress, model: Model) -> Clip:
     import torch
 
     from vjepa.world.world import World
 
-    if not address.name.isdecimal() or int(address.name) >= WORLD_SEEDS:
-        raise InputError(
-            f"World clips are numbered 0 to {WORLD_SEEDS - 1}: {address.name!r} is not."
-        )
+    if not is_world(address.name):
+        raise InputError(f"World clips are numbered 0 to {WORLD_SEEDS - 1}: pick one of these.")
     config = model.config
     world = World(image_size=config.image_size, num_frames=config.num_frames, split="test")
     batch = world.sample(1, torch.Generator().manual_seed(int(address.name)))
@@ -174,10 +188,9 @@ def _world_clip(address: ClipAddress, model: Model) -> Clip:
     return Clip(clip_id(address, model), name, frames, actor=actor, model=model)
 
 
-@st.cache_resource(show_spinner=False, max_entries=16)
-def _uploaded_clip(address: ClipAddress, model: Model, _upload: Upload) -> Clip:
+@kept
+def _uploaded_clip(address: ClipAddress, model: Model, name: str, _upload: Upload) -> Clip:
     """Reads through a file that lives only as long as the reading: a reader wants a path."""
-    name = _upload.short_name
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"upload{Path(name).suffix}"  # a visitor's disk allows longer names
         path.write_bytes(_upload.data)
@@ -188,8 +201,12 @@ def _uploaded_clip(address: ClipAddress, model: Model, _upload: Upload) -> Clip:
 
 
 def _read(path: Path, name: str, address: ClipAddress, model: Model) -> Clip:
-    size, count = model.config.image_size, model.config.num_frames
-    frames, notes = read_with_notes(path, size, count, address.start, address.fps)
+    config = model.config
+    settings = config.image_size, config.num_frames, address.start, address.fps
+    if address.kind == "upload":
+        frames, notes = decoding.elsewhere(wait_for, read_with_notes, path, *settings)
+    else:
+        frames, notes = read_with_notes(path, *settings)
     return Clip(
         clip_id(address, model),
         name,

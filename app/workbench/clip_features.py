@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import streamlit as st
 from jaxtyping import Bool, Float
 
 from app.workbench import components
 from app.workbench.clip import Clip
+from app.workbench.memory import kept
 from app.workbench.rooms import ask
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def layers_of(clip: Clip) -> Float[np.ndarray, "L N D"]:
     return (_small if size <= SMALL else _large)(clip.id, clip)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def _small(clip_id: str, _clip: Clip) -> Float[np.ndarray, "L N D"]:
     return ask(_clip, lambda explorer: explorer.layers.cpu().numpy())
 
 
-@st.cache_resource(show_spinner=False, max_entries=3)
+@kept
 def _large(clip_id: str, _clip: Clip) -> Float[np.ndarray, "L N D"]:
     return ask(_clip, lambda explorer: explorer.layers.half().cpu().numpy())
 
@@ -76,7 +76,7 @@ class Errors:
         return components.View(name, title, tip, self.values, 0.0, self.scale, "error")
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def future_errors(clip_id: str, _clip: Clip) -> Errors:
     """The errors of a sliding "hide the future" mask."""
 
@@ -90,7 +90,7 @@ def future_errors(clip_id: str, _clip: Clip) -> Errors:
     return ask(_clip, work)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@kept
 def masked_errors(
     clip_id: str, mask_link: str, _clip: Clip, _mask: Bool[np.ndarray, "t h w"]
 ) -> Errors:

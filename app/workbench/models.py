@@ -1,9 +1,9 @@
 """Which models a visitor can choose, and what the pages know of a model that was opened.
 
 The bundled one, those that were downloaded, the server's own (`streamlit run app/main.py -- --model
-PATH`, or the environment's VJEPA_APP_MODEL), and any path of the server's disk that a visitor
-types. A server for strangers forbids the last with VJEPA_APP_PATHS=0 in its environment; links
-then open no paths either.
+PATH`, or the environment's VJEPA_APP_MODEL), and any path of the server's disk that a visitor types
+who sits at this machine. A server for strangers (`python -m app.serve`) opens no paths, and links
+open none there either.
 """
 
 from __future__ import annotations
@@ -14,11 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import streamlit as st
+
 from vjepa.config import MASK_TYPES, ModelConfig, preset
 from vjepa.errors import InputError
 from vjepa.formats import published
 
 BUNDLED = "demo"
+FRAMES = (0, 8, 16, 32, 64)
+"""How many frames a visitor may open a model with; 0: as published."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Addresses at which a server listens to its own machine alone."""
 PARTS = ("model", "encoder")
 """Names of folders that say nothing: the one around them is named too."""
 
@@ -43,15 +49,19 @@ class ModelAddress:
         return shown + (f", {self.num_frames} frames" if self.num_frames else "")
 
     @property
-    def size(self) -> str:
-        """How much there is to read, "1.2 GB" say; nothing where that is not known."""
+    def bytes(self) -> int:
+        """How much there is to read; 0 where that is not known."""
         path = published.find(self.name) or Path(self.name)
         try:
             files = [path] if path.is_file() else path.glob("*.safetensors")
-            size = sum(file.stat().st_size for file in files)
-        except OSError:
-            return ""
-        return f"{size / 1e9:.1f} GB" if size > 5e7 else ""
+            return sum(file.stat().st_size for file in files)
+        except (OSError, ValueError):
+            return 0
+
+    @property
+    def size(self) -> str:
+        """The same in words, "1.2 GB" say; nothing for a small one."""
+        return f"{self.bytes / 1e9:.1f} GB" if self.bytes > 5e7 else ""
 
 
 @dataclass(frozen=True)
@@ -128,8 +138,12 @@ def default() -> ModelAddress:
 
 
 def paths_allowed() -> bool:
-    """Whether visitors may open a path of this machine's disk."""
-    return os.environ.get("VJEPA_APP_PATHS", "1") != "0"
+    """Whether visitors may open a path of this machine's disk.
+
+    Those who sit at it may: where the server listens to nobody else, or VJEPA_APP_PATHS says so.
+    """
+    said = os.environ.get("VJEPA_APP_PATHS", "")
+    return said != "0" if said else st.get_option("server.address") in LOOPBACK
 
 
 def downloaded() -> list[str]:
@@ -142,8 +156,17 @@ def check(address: ModelAddress) -> None:
     """Makes sure that visitors may open this model.
 
     Raises:
-        InputError: it is a path, and this server opens none.
+        InputError: it is a path, and this server opens none; or the menu does not offer so many
+            frames.
     """
+    if (address.num_frames or 0) not in FRAMES:
+        raise InputError(f"A clip can have {_words(FRAMES[1:])} frames: choose one of these.")
     known = address.name in (BUNDLED, default().name) or address.name in published.PUBLISHED
     if not known and not paths_allowed():
         raise InputError("This server opens no paths: choose a model from the list.")
+
+
+def _words(numbers: tuple[int, ...]) -> str:
+    """8, 16 or 32."""
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} or {last}"

@@ -1,84 +1,112 @@
-"""Models in memory, each behind one worker thread: the demo, and one more at a time."""
+"""Models in memory, each a lane of the queue; a room ends when nobody is in it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.logger import get_logger
 
 from app.workbench.clip import Clip
+from app.workbench.memory import the_memory
 from app.workbench.models import DEMO, Model, ModelAddress
+from app.workbench.queue import the_queue
+from app.workbench.visits import in_turn, is_here, wait_for
 from vjepa.errors import InputError
 
 HOLD = 8.0
-"""Seconds after its last answer for which a model stays, though visitors want another: they take
-turns, and each gets an answer in his."""
+"""Seconds for which a model that was just asked stays, though another one waits for its place: they
+take turns, and each gets an answer in his."""
+OPENING = "opening a model"
+"""The lane in which models are read from the disk."""
+GONE = "The model had to make room for another: choose it again."
 
 Result = TypeVar("Result")
+log = get_logger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class ModelRoom:
-    """A model behind one worker thread, so that visitors take turns and nobody waits to load it.
+    """A model and its lane of the queue, so that visitors take turns and nobody waits to load it.
 
-    torch is imported in that thread, after the first paint.
+    torch is imported in a thread of the queue, after the first paint.
 
     Attributes:
         address: which model.
-        load: makes its Explorer, in the worker.
+        load: makes its Explorer, in the lane of openings.
+        loading: gives the Explorer; None where the model is not to be in memory.
+        shown: the Explorer that was given a clip last, and that clip's id.
         waiting: how many questions are asked and not answered.
-        until: when it may leave the memory, on the monotonic clock.
+        until: when it may leave the memory for another, on the monotonic clock.
+        inside: visitors who look through this model.
+        left: whether all visitors who were inside have gone.
     """
 
     address: ModelAddress
     load: Callable[[ModelRoom], Any]
-    worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
     lock: Lock = field(default_factory=Lock)
     loading: Future | None = None
-    clip_id: str = ""
+    shown: tuple[weakref.ref, str] | None = None
     waiting: int = 0
     until: float = 0.0
+    inside: set[Hashable] = field(default_factory=set)
+    left: bool = False
 
     def open(self) -> Future:
         """Starts loading, once, or again where it failed; the future gives the Explorer."""
         with self.lock:
             if self.loading is None or (self.loading.done() and self.loading.exception()):
-                self.loading = self.worker.submit(mended, self._enter)
+                work = partial(mended, self.load, self)
+                self.loading = the_queue().submit(OPENING, id(self), work)
             return self.loading
-
-    def _enter(self) -> Any:
-        self.clip_id = ""
-        return self.load(self)
 
     @property
     def ready(self) -> bool:
         """Whether an answer needs no waiting for the model."""
-        return self.loading is not None and self.loading.done()
+        loading = self.loading
+        return loading is not None and loading.done()
 
     @property
     def model(self) -> Model:
         """What the pages know of the model in here, which is ready.
 
         Raises:
-            InputError: it could not be loaded.
+            InputError: it could not be loaded, or had to leave just now.
         """
-        explorer = self.loading.result()
+        loading = self.loading
+        if loading is None:
+            raise InputError(GONE)
+        explorer = loading.result()
         return DEMO if self.address == DEMO.address else Model.of(self.address, explorer)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether questions are asked and not answered."""
+        return self.waiting > 0
 
     @property
     def busy(self) -> bool:
         """Whether someone is at work with the model, or was a moment ago."""
-        return self.waiting > 0 or not self.ready or time.monotonic() < self.until
+        return self.at_work or (self.loading is not None and time.monotonic() < self.until)
 
-    def leave(self) -> None:
-        """A visitor goes to another model: this one need not stay for him."""
-        self.until = 0.0
+    def enter(self, visitor: Hashable) -> None:
+        """A visitor looks through this model from now on."""
+        self.inside.add(visitor)
+        self.left = False
+
+    def leave(self, visitor: Hashable) -> None:
+        """A visitor goes, or goes to another model."""
+        if visitor in self.inside:
+            self.inside.discard(visitor)
+            self.left = not self.inside
 
     def empty(self) -> None:
         """Forgets the model; work in progress keeps it until it is done."""
@@ -95,9 +123,11 @@ class ModelRoom:
         Raises:
             InputError: the work's own, or there is no model to ask.
         """
+        explorer = wait_for(self.open(), shared=True)
+        the_memory().find(self.address)  # it is wanted
         with self.held():
-            loading = self.open()
-            return self.worker.submit(mended, self._work, loading, clip, work).result()
+            asked = partial(mended, self._work, explorer, clip, work)
+            return in_turn(self.address, asked)
 
     @contextmanager
     def held(self) -> Iterator[ModelRoom]:
@@ -111,52 +141,89 @@ class ModelRoom:
                 self.waiting -= 1
             self.until = time.monotonic() + HOLD
 
-    def _work(self, loading: Future, clip: Clip, work: Callable[[Any], Result]) -> Result:
-        explorer = loading.result()
-        if self.clip_id != clip.id:
-            self.clip_id = ""  # should the encoding fail, it is no clip's
+    def _work(self, explorer: Any, clip: Clip, work: Callable[[Any], Result]) -> Result:
+        if self.shown is None or self.shown[0]() is not explorer or self.shown[1] != clip.id:
+            self.shown = None  # should the encoding fail, it is no clip's
             explorer.set_clip(clip.frames)
-            self.clip_id = clip.id
+            self.shown = weakref.ref(explorer), clip.id
         return work(explorer)
 
 
 class Rooms:
-    """The rooms of this server: the demo's, and those of other models, of which one is full."""
+    """The rooms of this server: the demo's, which stays, and those of other models."""
 
     def __init__(self) -> None:
         self.lock = Lock()
-        self.door = Lock()
         self.rooms: dict[ModelAddress, ModelRoom] = {}
-        self.guest: ModelRoom | None = None
 
     def room(self, address: ModelAddress) -> ModelRoom:
         """The room of a model, empty until it is opened."""
         with self.lock:
             return self.rooms.setdefault(address, ModelRoom(address, self._load))
 
+    def enter(self, visitor: Hashable, *addresses: ModelAddress) -> None:
+        """Says which models a visitor looks through now."""
+        for address in addresses:
+            self.room(address).enter(visitor)
+        for room in self._all():
+            if room.address not in addresses:
+                room.leave(visitor)
+
     def close(self, address: ModelAddress) -> None:
-        """Forgets a room whose model could not be loaded."""
+        """Forgets a room, and the model in it."""
         with self.lock:
             self.rooms.pop(address, None)
+        the_memory().drop(address)
+
+    def sweep(self) -> None:
+        """Closes the rooms that nobody is in any more."""
+        for room in self._all():
+            for visitor in list(room.inside):
+                if not is_here(visitor):
+                    room.leave(visitor)
+            if room.left and not room.busy and room.address != DEMO.address:
+                self.close(room.address)
+
+    def _all(self) -> list[ModelRoom]:
+        with self.lock:
+            return list(self.rooms.values())
 
     def _load(self, room: ModelRoom) -> Any:
-        if room.address == DEMO.address:
-            return _explorer(room.address)
-        with self.door:
-            self._make_space(room)
-            explorer = _explorer(room.address)
-            self.guest = room
-            room.until = time.monotonic() + HOLD
-            return explorer
+        if room.left:
+            raise InputError("Nobody waits for this model any more.")
+        memory, began = the_memory(), time.monotonic()
+        self._make_space(room.address.bytes)
+        explorer = _explorer(room.address)
+        size, in_use = explorer_bytes(explorer), partial(_in_use, room)
+        memory.put(room.address, room, size, in_use=in_use, dropped=room.empty)
+        room.until = time.monotonic() + HOLD
+        log.info(
+            "%s opened in %.1f s, %.0f MB; kept: %.1f of %.1f GB",
+            *(room.address.title, time.monotonic() - began, size / 1e6),
+            *(memory.used / 1e9, memory.budget / 1e9),
+        )
+        return explorer
 
-    def _make_space(self, newcomer: ModelRoom) -> None:
-        """Waits until nobody needs the model that is there beside the demo, and lets it go."""
-        guest, self.guest = self.guest, None
-        if guest is None or guest is newcomer:
-            return
-        while guest.busy:
+    def _make_space(self, size: int) -> None:
+        """Waits until a model of this size fits beside what is in use.
+
+        Raises:
+            InputError: it never will.
+        """
+        memory, deadline = the_memory(), time.monotonic() + HOLD
+        if size > memory.budget:
+            raise InputError(TOO_LARGE)
+        while not memory.free(size):
+            if time.monotonic() > deadline:  # they had their turn; who asks now, waits for the next
+                for room in self._all():
+                    if room.address != DEMO.address and room.ready:
+                        room.empty()
             time.sleep(0.2)
-        guest.empty()
+
+
+def _in_use(room: ModelRoom) -> bool:
+    """The demo always is: it answers until another model is here."""
+    return room.busy or room.address == DEMO.address
 
 
 @st.cache_resource(show_spinner=False)
@@ -175,10 +242,30 @@ def ask(clip: Clip, work: Callable[[Any], Result]) -> Result:
     return model_room(clip.model).ask(clip, work)
 
 
+def must_load(model: Model) -> bool:
+    """Whether a page is to say that the model is loading, and not to wait for it.
+
+    Another model than the demo was in memory when the visitor came to it. Where it had to leave
+    since then, the page's next question waits until it is back.
+    """
+    return model == DEMO and not model_room(model).ready
+
+
 def _explorer(address: ModelAddress) -> Any:
     from decoder import Explorer
 
     return Explorer.load(address.name, num_frames=address.num_frames)
+
+
+def explorer_bytes(explorer: Any) -> int:
+    """What model and decoder take in memory."""
+    parts = [explorer.model, *([explorer.pipeline.network] if explorer.pipeline else [])]
+    tensors = {
+        tensor.data_ptr(): tensor.nbytes
+        for part in parts
+        for tensor in (*part.parameters(), *part.buffers())
+    }
+    return sum(tensors.values())
 
 
 def mended(work: Callable[..., Result], *given: Any) -> Result:

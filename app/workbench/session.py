@@ -12,7 +12,6 @@ from jaxtyping import Bool
 from app.workbench.clip import ClipAddress, Upload
 from app.workbench.mask_bits import resized
 from app.workbench.models import DEMO, Model, ModelAddress
-from app.workbench.rooms import model_room
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SEEDS = 4
@@ -85,7 +84,6 @@ class State:
 
     def adopt(self, model: Model) -> None:
         """The model that was opened: the mask stays, on its grid."""
-        model_room(self.model).leave()
         self.model, self.opening, self.mask_token = model, None, None
         if model.address not in self.opened:
             self.opened.append(model.address)
@@ -101,6 +99,16 @@ class State:
     def select(self, tokens: Iterable[int]) -> None:
         """Other tokens, on every page; those that the grid does not have are dropped."""
         self.selection = frozenset(token for token in tokens if 0 <= token < self.mask.size)
+
+    @property
+    def digests(self) -> list[str]:
+        """Names of the files that this visitor brought, as addresses have them."""
+        return [self.upload.address.name] if self.upload else []
+
+    def forget_uploads(self) -> list[str]:
+        """The visitor has left: his files are gone; their names."""
+        brought, self.upload = self.digests, None
+        return brought
 
     def reroll(self) -> None:
         """Other noise, other samples."""

@@ -10,6 +10,7 @@ import streamlit as st
 from app.workbench import components, models
 from app.workbench.clip import (
     DEFAULT_FPS,
+    FPS,
     UPLOAD_LIMIT,
     UPLOAD_TYPES,
     WORLD_SEEDS,
@@ -128,8 +129,7 @@ def timing_menu(state: State) -> None:
         st.number_input("start, s", 0.0, value=address.start, step=0.5, key=keys["start"], **again)
         st.number_input(
             "frames per second",
-            0.5,
-            60.0,
+            *FPS,
             value=address.fps,
             placeholder=f"{DEFAULT_FPS:g}",
             step=0.5,
@@ -159,8 +159,6 @@ FRAMES_HELP = (
     "Frames in a clip. Fewer than a model was trained with are faster; the positions are "
     "interpolated. 64 frames take a minute without a GPU."
 )
-FRAMES = (0, 8, 16, 32, 64)
-"""0: as published."""
 WIDTH = 380
 ABOUT_DEMO = """**V-JEPA, demo**: small, and trained on drawn clips only. On real ones it knows
 colours and coarse motion."""
@@ -204,7 +202,7 @@ def path(state: State) -> None:
         )
         st.selectbox(
             "frames",
-            FRAMES,
+            models.FRAMES,
             format_func=lambda count: str(count or "as published"),
             key="model_frames",
             help=FRAMES_HELP,

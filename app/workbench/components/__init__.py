@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float, UInt8
 from app.workbench import figures
 from app.workbench.clip import Clip
 from app.workbench.mask_bits import to_bits
+from app.workbench.memory import kept
 
 HERE = Path(__file__).parent
 
@@ -213,7 +214,7 @@ def _layer(view: View) -> bytes:
     return view.values.astype("<f4").tobytes()
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@kept
 def _clip_sheet_of(clip_id: str, _clip: Clip) -> bytes:
     return figures.png_sheet(_clip.frames)
 

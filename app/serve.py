@@ -1,0 +1,91 @@
+"""The app for the public: `python -m app.serve`; docs/serve.md says more.
+
+All interfaces, no typed paths, no details of errors, no metrics. `streamlit run app/main.py` is for
+the person at this machine.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+MAIN = Path(__file__).with_name("main.py")
+METRICS = "/_stcore/metrics"
+
+
+class NoMetrics:
+    """Answers 404 where Streamlit would tell everybody about sessions and memory.
+
+    Args:
+        app: what answers everything else.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].rstrip("/").endswith(METRICS):
+            from starlette.responses import PlainTextResponse
+
+            await PlainTextResponse("Not found", 404)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def make_app() -> Any:
+    """The app as Streamlit serves it: what it does not offer is added here."""
+    import streamlit as st
+    from starlette.middleware import Middleware
+
+    from app.workbench.mishaps import tell
+
+    return st.App(MAIN, middleware=[Middleware(NoMetrics)], on_script_error=tell)
+
+
+def settings(address: str, port: int, base_path: str) -> dict[str, Any]:
+    """What the public needs, in Streamlit's words."""
+    return {
+        "server.address": address,
+        "server.port": port,
+        "server.baseUrlPath": base_path,
+        "server.headless": True,
+        "server.fileWatcherType": "none",
+        "server.runOnSave": False,
+        "client.showErrorDetails": "none",
+        "client.toolbarMode": "viewer",
+        "browser.gatherUsageStats": False,
+    }
+
+
+def main(
+    address: str = "0.0.0.0",
+    port: int = 8501,
+    base_path: str = "",
+    memory: float | None = None,
+    model: str | None = None,
+) -> None:
+    """Serves the app to the public.
+
+    Args:
+        address: which of this machine's addresses listens; all by default.
+        port: where.
+        base_path: the part of the address behind the host, where a proxy gives the app one.
+        memory: GB that are kept at most: models, clips, answers; by default half of what there is.
+        model: that a visitor sees who asks for none.
+    """
+    os.environ["VJEPA_APP_PATHS"] = "0"
+    if memory is not None:
+        os.environ["VJEPA_APP_MEMORY"] = str(memory)
+    if model is not None:
+        os.environ["VJEPA_APP_MODEL"] = model
+    make_app().run(config=settings(address, port, base_path))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,163 @@
+"""A real server and visitors on its websocket: what one does costs the others nothing."""
+
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlencode
+
+import browser
+import numpy as np
+import pytest
+from visitor import Visitor, fetched
+
+from app.mask_and_decode import answers
+from app.workbench import models
+from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.models import DEMO
+
+PATIENCE = 120
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    log = tmp_path_factory.mktemp("serving") / "log.txt"
+    with browser.serving(log) as address:
+        yield address
+
+
+@pytest.fixture
+def visitor(address):
+    with Visitor(address, "clip=world-5") as here:
+        here.wait_for_answer()
+        yield here
+
+
+def strokes(count: int, seed: int) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    masks = []
+    for _ in range(count):
+        mask = np.zeros(DEMO.config.grid, bool)
+        top, left = random.integers(0, 5, 2)
+        mask[random.integers(0, 4) :, top : top + 3, left : left + 3] = True
+        masks.append(mask)
+    return masks
+
+
+def test_answers_under_load_are_the_serial_ones(address):
+    visitors = [Visitor(address, f"clip=world-{number}") for number in range(3)]
+    for one in visitors:
+        one.wait_for_answer()
+    found = []
+    for mask in strokes(1, seed=1):
+        told = [one.paint(mask) for one in visitors]
+        for number, (one, bits) in enumerate(zip(visitors, told, strict=True)):
+            found.append((number, mask, one.wait_for_answer(bits)[:4]))
+    for one in visitors:
+        assert not one.exceptions
+        one.leave()
+    for number, mask, sheets in found:
+        clip = load_clip(ClipAddress("world", str(number)), DEMO)
+        question = answers.ask(clip, mask, (0, 1, 2, 3), 4)
+        assert tuple(sheets) == answers.fresh_answer(question, clip).samples
+
+
+def test_of_many_strokes_in_a_row_only_the_last_are_answered(visitor):
+    before, told = visitor.finished, [visitor.paint(mask) for mask in strokes(12, seed=2)]
+    visitor.wait_for_answer(told[-1])
+    assert visitor.finished - before < 6
+    assert not visitor.exceptions
+
+
+def upload(visitor: Visitor, name: str, data: bytes) -> int:
+    """Sends a file as the browser does, and has the page take it; the status of the answer."""
+    status = visitor.upload(name, data)
+    visitor.run()
+    return status
+
+
+def test_an_upload_that_aborts_its_reader_costs_nobody_else_anything(address, visitor, make_video):
+    moving = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 48, 64, 3), np.uint8)
+    good = make_video(moving * 10).read_bytes()
+    bad, place = bytearray(good), good.index(b"stts") + 8
+    bad[place : place + 8] = struct.pack(">II", 1, 0x7FFFFFFF)
+    with Visitor(address, "clip=world-6") as other:
+        other.wait_for_answer()
+        visitor.texts.clear()
+        assert upload(visitor, "bad.mp4", bytes(bad)) < 300
+        (mask,) = strokes(1, seed=3)
+        other.wait_for_answer(other.paint(mask))
+        visitor.listen(
+            lambda: any("bad" in text for text in visitor.texts) or "upload" in clip_of(visitor)
+        )
+        assert upload(visitor, "good.mp4", good) < 300
+        visitor.listen(lambda: "upload" in clip_of(visitor))
+        visitor.wait_for_answer(visitor.paint(mask))
+        assert not visitor.exceptions and not other.exceptions
+
+
+def clip_of(visitor: Visitor) -> str:
+    return visitor.pieces["painter"].note["clip"]["id"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"model": "demo", "frames": "4096"}, {"fps": "61"}, {"clip": "world-" + "1" * 5000}],
+)
+def test_a_hostile_link_is_one_sentence_and_the_page(address, query):
+    with Visitor(address, urlencode(query)) as one:
+        one.wait_for_answer()
+        one.listen(lambda: any(text.endswith((".", "anew.")) for text in one.texts))
+        assert not one.exceptions
+
+
+def test_who_leaves_is_no_longer_waited_for(address, visitor):
+    gone = [Visitor(address, f"clip=world-{number}") for number in range(20, 24)]
+    for one in gone:
+        one.wait_for_answer()
+    for mask in strokes(3, seed=4):
+        for one in gone:
+            one.paint(mask)
+    for one in gone:
+        one.leave()
+    (mask,) = strokes(1, seed=5)
+    visitor.wait_for_answer(visitor.paint(mask))
+
+
+def test_there_is_an_address_to_ask_whether_it_lives(address):
+    assert fetched(f"{address}/_stcore/health")[0] == 200
+
+
+def test_the_public_server_tells_and_opens_nothing(tmp_path, monkeypatch):
+    port = browser.free_port()
+    command = [sys.executable, "-m", "app.serve", "--address", "127.0.0.1", "--port", str(port)]
+    with browser.running(command, tmp_path / "log.txt", port) as address:
+        for path in ("metrics", "metrics/", "%6detrics", "/metrics"):
+            assert b"active_sessions" not in fetched(f"{address}/_stcore/{path}")[1]
+        assert fetched(f"{address}/_stcore/metrics")[0] == 404
+        with Visitor(address, "model=/etc/passwd") as one:
+            one.listen(lambda: any("opens no paths" in text for text in one.texts))
+            assert not any("passwd" in text for text in one.texts)
+
+
+def test_paths_are_for_those_who_sit_at_the_machine(monkeypatch):
+    monkeypatch.delenv("VJEPA_APP_PATHS", raising=False)
+    for listens, allowed in {"localhost": True, "0.0.0.0": False, None: False}.items():
+        monkeypatch.setattr("streamlit.get_option", lambda name, at=listens: at)
+        assert models.paths_allowed() == allowed
+
+
+def test_uploads_beyond_the_quota_are_refused(visitor):
+    sent = [visitor.upload(f"{n}.mp4", b"x" * (95 * 2**20), keep=False) for n in range(3)]
+    assert sent == [204, 204, 413]
+
+
+def test_openmp_waits_passively_before_torch_is_there():
+    script = (
+        "import app, os, sys; assert os.environ['OMP_WAIT_POLICY'] == 'passive';"
+        "assert 'torch' not in sys.modules"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", script], cwd=root, env=clean, check=True, timeout=120)
