@@ -8,7 +8,11 @@ from app.evaluation import page as evaluation
 from app.mask_and_decode import page as mask_and_decode
 from app.probes import page as probes
 from app.surprise import page as surprise
+from app.workbench.bench import visitor
+from app.workbench.housekeeping import keep_house
 from app.workbench.mishaps import told_in_a_sentence
+from app.workbench.queue import visitor_id
+from app.workbench.uploads import all_guests
 
 PAGES = (
     ("Mask and decode", ":material/brush:", mask_and_decode.page),
@@ -20,6 +24,7 @@ PAGES = (
 )
 
 window.dress()
+keep_house()
 chosen = st.navigation(
     [
         st.Page(page, title=title, icon=icon, url_path=title.lower().replace(" ", "-"))
@@ -28,4 +33,5 @@ chosen = st.navigation(
     position="top",
 )
 with told_in_a_sentence():
+    all_guests().welcome(visitor_id(), visitor())
     chosen.run()

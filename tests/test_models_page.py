@@ -11,7 +11,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app.mask_and_decode import answers, neighbours, previews
+from app.mask_and_decode import answers, previews
 from app.workbench import mask_bits, models, permalink, rooms
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.memory import the_memory
@@ -107,7 +107,7 @@ def test_the_collage_leaves_out_the_clip_on_screen(page, official):
     state = page.session_state["visitor"]
     clip = load_clip(ClipAddress(), state.model)
     state.mask = block()
-    found = neighbours.of(state.model).result(PATIENCE)
+    found = previews.bank_of(state.model).result(PATIENCE)
     assert clip.bundled in found.names
     nearest = previews.nearest_for(answers.question_of(state, clip).undecoded(), clip)
     assert (np.isnan(nearest.distance) == ~block()).all()

@@ -15,8 +15,8 @@ from app.workbench.components import View
 from app.workbench.mask_bits import to_link
 from app.workbench.memory import kept
 from app.workbench.models import Model
+from app.workbench.queue import in_turn
 from app.workbench.rooms import ask
-from app.workbench.visits import in_turn
 
 if TYPE_CHECKING:
     from vjepa.analysis.projections import Components

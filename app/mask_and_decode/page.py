@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
 
-from app.mask_and_decode import answers, export, neighbours, panels, previews
-from app.mask_and_decode.answers import Answer, Question
+from app.mask_and_decode import answers, panels, previews
+from app.mask_and_decode.answers import Answer, Question, pasted
 from app.mask_and_decode.previews import Nearest, Preview
 from app.workbench import components
 from app.workbench.bench import query, visitor, workbench
@@ -55,7 +57,7 @@ def page() -> None:
     workbench(results, needs_model=False)
     state = visitor()
     if state.model.predicts and looks_for_neighbours(state) and model_room(state.model).ready:
-        neighbours.await_ready(state.model)
+        previews.await_ready(state.model)
 
 
 def results(state: State, clip: Clip) -> None:
@@ -81,7 +83,7 @@ def decoded(state: State, clip: Clip) -> None:
         diffusion_settings(state)
         map_choice(state)
         details(state)
-        export.menu(clip, answer, answer.sheets if answer else {})
+        export_menu(clip, answer, answer.sheets if answer else {})
 
 
 def undecoded(state: State, clip: Clip) -> None:
@@ -90,7 +92,7 @@ def undecoded(state: State, clip: Clip) -> None:
     waiting = must_load(clip.model)
     preview, sentence = answered(previews.preview_for, question, clip, waiting)
     nearest, reason = None, ENCODING if preview else ""
-    if preview and neighbours.of(clip.model).done():
+    if preview and previews.bank_of(clip.model).done():
         nearest, reason = answered(previews.nearest_for, question, clip, waiting=False)
     shown = panels.undecoded(preview, nearest)
     components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
@@ -102,7 +104,7 @@ def undecoded(state: State, clip: Clip) -> None:
     with settings_row():
         view_choice(state)
         details(state)
-        export.menu(clip, preview, nearest.sheets if nearest else {})
+        export_menu(clip, preview, nearest.sheets if nearest else {})
     training_note(clip.model)
 
 
@@ -217,3 +219,66 @@ def training_note(model: Model) -> None:
     if not model.decodes:
         st.caption(NO_DECODER)
         st.code(model.train_command, language="bash", wrap_lines=True)
+
+
+HELP = "Save a panel as a video or GIF, or the mask as a NumPy file."
+
+
+def export_menu(clip: Clip, answer: Answer | None, sheets: dict[str, bytes]) -> None:
+    """A popover with downloads; nothing is encoded before a click.
+
+    Args:
+        clip: what was asked about.
+        answer: what was answered, if anything.
+        sheets: the answer's pictures of hidden pixels, by name.
+    """
+    with st.popover("Export", icon=":material/download:", help=HELP, disabled=answer is None):
+        if answer is None:
+            return
+        if sheets:
+            which = st.segmented_control(
+                "Which",
+                list(sheets),
+                default=next(iter(sheets)),
+                required=True,
+                label_visibility="collapsed",
+            )
+        with st.container(horizontal=True):
+            if sheets:
+                movie_buttons(clip, answer, which, sheets[which])
+            st.download_button(
+                "mask",
+                data=lambda: mask_file(answer),
+                file_name=f"{clip.id}-mask.npz",
+                on_click="ignore",
+                key="save_mask",
+                help="A NumPy .npz with `mask` (t, h, w), True = hidden, and `error`.",
+            )
+
+
+def movie_buttons(clip: Clip, answer: Answer, name: str, sheet: bytes) -> None:
+    """One panel as a video, and as a GIF."""
+    for suffix, mime in (("mp4", "video/mp4"), ("gif", "image/gif")):
+        st.download_button(
+            suffix,
+            data=lambda suffix=suffix: movie(clip, answer, sheet, suffix),
+            file_name=f"{clip.id}-{name.replace(' ', '-')}.{suffix}",
+            mime=mime,
+            on_click="ignore",
+            key=f"save_{suffix}",
+        )
+
+
+def movie(clip: Clip, answer: Answer, sheet: bytes, suffix: str) -> bytes:
+    """One panel as an H.264 mp4 or a GIF."""
+    from decoder import media
+
+    encode = {"mp4": media.mp4_bytes, "gif": media.gif_bytes}[suffix]
+    return encode(pasted(sheet, answer.mask, clip), clip.fps)
+
+
+def mask_file(answer: Answer) -> bytes:
+    """The mask and the error of each token as .npz."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, mask=answer.mask, error=answer.error)
+    return buffer.getvalue()

@@ -15,14 +15,12 @@ import streamlit as st
 
 from app.workbench import components, permalink, top_row
 from app.workbench.clip import Clip
-from app.workbench.housekeeping import keep_house
 from app.workbench.mask_bits import from_bits
 from app.workbench.mishaps import told_in_a_sentence
 from app.workbench.models import DEMO
+from app.workbench.queue import visitor_id
 from app.workbench.rooms import ModelRoom, all_rooms, model_room, must_load
 from app.workbench.session import State, start_state
-from app.workbench.uploads import all_guests
-from app.workbench.visits import visitor_id
 from vjepa.errors import InputError
 
 PAINTER = "painter"
@@ -45,10 +43,8 @@ def workbench(draw: Draw, *, needs_model: bool = True) -> None:
         draw: fills the right side; it may raise an InputError, which is shown as a sentence.
         needs_model: whether `draw` waits until the model is loaded.
     """
-    keep_house()
     state = visitor()
     arrive(state)
-    all_guests().welcome(visitor_id(), state)
     all_rooms().enter(visitor_id(), *filter(None, (state.model.address, state.opening)))
     clip = top_row.choose(state)
     with st.container():  # there though empty: what comes after it keeps its place in the browser

@@ -15,7 +15,7 @@ from jaxtyping import Bool, UInt8
 from app.workbench import decoding
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
-from app.workbench.visits import wait_for
+from app.workbench.queue import wait_for
 from vjepa.data.clips import DEFAULT_FPS, bundled_clips, read_with_notes
 from vjepa.errors import InputError
 

@@ -170,7 +170,10 @@ def check_size(path: Path) -> None:
 def _check_video(path: Path) -> None:
     from vjepa.reading.video_file import open_track
 
-    container, stream = open_track(path)
+    try:
+        container, stream = open_track(path)
+    except InputError:  # the reader says it better
+        return
     with container:
         shape, hours = stream.codec_context, (container.duration or 0) / 3.6e9
         pixels, frames = shape.width * shape.height, stream.frames

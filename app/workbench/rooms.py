@@ -18,8 +18,7 @@ from streamlit.logger import get_logger
 from app.workbench.clip import Clip
 from app.workbench.memory import the_memory
 from app.workbench.models import DEMO, Model, ModelAddress
-from app.workbench.queue import the_queue
-from app.workbench.visits import in_turn, is_here, wait_for
+from app.workbench.queue import in_turn, is_here, the_queue, wait_for
 from vjepa.errors import InputError
 
 HOLD = 8.0

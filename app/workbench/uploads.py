@@ -13,8 +13,8 @@ from streamlit.logger import get_logger
 
 from app.workbench.clip import UPLOAD_LIMIT
 from app.workbench.memory import the_memory
+from app.workbench.queue import is_here
 from app.workbench.session import State
-from app.workbench.visits import is_here
 
 EACH = 2 * UPLOAD_LIMIT * 2**20
 """Bytes that wait on the server for one visitor: a file, and the one that takes its place."""
