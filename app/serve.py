@@ -43,7 +43,7 @@ def make_app() -> Any:
     import streamlit as st
     from starlette.middleware import Middleware
 
-    from app.workbench.mishaps import tell
+    from app.workbench.bench import tell
 
     return st.App(MAIN, middleware=[Middleware(NoMetrics)], on_script_error=tell)
 

@@ -79,12 +79,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(autouse=True)
 def no_mishap_is_hidden(monkeypatch):
     """What the app would tell in a sentence, since nobody foresaw it, is an exception in tests."""
-    if "app.workbench.mishaps" in sys.modules:
+    if "app.workbench.bench" in sys.modules:
 
         def reraise(error: Exception) -> bool:
             raise error
 
-        monkeypatch.setattr("app.workbench.mishaps.tell", reraise)
+        monkeypatch.setattr("app.workbench.bench.tell", reraise)
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers
-from app.workbench import mask_bits, mishaps, permalink, rooms, session
+from app.workbench import bench, figures, rooms, session
 from app.workbench.clip import ClipAddress, Upload, load_clip
 from app.workbench.models import DEMO
 from vjepa.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 GRID = DEMO.config.grid
-TELL = mishaps.tell
+TELL = bench.tell
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def numbers(page: AppTest) -> str:
 def paint(page: AppTest, mask: np.ndarray, **changes) -> AppTest:
     """Runs the page as after a stroke in the browser."""
     state = page.session_state["visitor"]
-    stroke = {"clip": state.address.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
+    stroke = {"clip": state.address.id, "rev": state.rev, "bits": figures.to_bits(mask)}
     page.session_state["painter"] = {"mask": stroke | changes}
     return page.run()
 
@@ -82,7 +82,7 @@ def test_empty_and_full_masks_get_a_sentence(page, model, mask, sentence):
 
 def test_mask_of_another_grid_gets_a_sentence(page, model):
     page.run()
-    paint(page, block(slice(0, 1)), bits=mask_bits.to_bits(np.ones((2, 3, 3), bool)))
+    paint(page, block(slice(0, 1)), bits=figures.to_bits(np.ones((2, 3, 3), bool)))
     assert "another grid" in page.warning[0].value
     assert "tokens predicted" in numbers(page)
 
@@ -277,7 +277,7 @@ def test_the_rest_of_a_broken_link_is_taken(page, model):
             "start": "9999",
             "fps": "61",
             "frames": "4096",
-            "mask": mask_bits.to_link(mask),
+            "mask": figures.to_link(mask),
             "seed": "8",
             "steps": "5",
         }
@@ -291,11 +291,11 @@ def test_the_rest_of_a_broken_link_is_taken(page, model):
 
 def test_what_nobody_foresaw_is_one_sentence_with_a_number(monkeypatch, caplog):
     script = (
-        "from app.workbench import mishaps\n"
-        "with mishaps.told_in_a_sentence():\n"
+        "from app.workbench import bench\n"
+        "with bench.told_in_a_sentence():\n"
         "    open('/etc/no/such/secret')\n"
     )
-    monkeypatch.setattr("app.workbench.mishaps.tell", TELL)
+    monkeypatch.setattr("app.workbench.bench.tell", TELL)
     page = AppTest.from_string(script).run()
     (error,) = page.error
     assert not page.exception and "/etc" not in error.value
@@ -309,7 +309,7 @@ def test_starts_that_differ_little_are_other_clips():
     assert one.id != other.id
     state, copy = session.start_state(), session.start_state()
     state.address = one
-    permalink.read_query(permalink.to_query(state), copy)
+    session.read_query(session.to_query(state), copy)
     assert copy.address == one
 
 
@@ -325,15 +325,15 @@ def test_the_same_bytes_keep_each_visitor_s_name(make_video):
 
 def test_masks_survive_both_ways_of_writing():
     mask = np.random.default_rng(0).random(GRID) < 0.4
-    assert (mask_bits.from_bits(mask_bits.to_bits(mask), GRID) == mask).all()
-    assert (mask_bits.from_link(mask_bits.to_link(mask), GRID) == mask).all()
+    assert (figures.from_bits(figures.to_bits(mask), GRID) == mask).all()
+    assert (figures.from_link(figures.to_link(mask), GRID) == mask).all()
 
 
 def test_query_of_a_fresh_visit_restores_it():
     state = session.start_state()
     other = session.start_state()
     other.send_mask(~state.mask)
-    permalink.read_query(permalink.to_query(state), other)
+    session.read_query(session.to_query(state), other)
     assert (other.mask == state.mask).all()
 
 
@@ -347,7 +347,7 @@ OLD_LINK = (
 
 def test_an_old_link_opens_the_same_view():
     state = session.start_state()
-    permalink.read_query({k: v[0] for k, v in parse_qs(OLD_LINK).items()}, state)
+    session.read_query({k: v[0] for k, v in parse_qs(OLD_LINK).items()}, state)
     mask = np.zeros((8, 7, 7), bool)
     mask[2:6, 1:4, 3:6] = True
     assert (state.mask == mask).all()
@@ -355,14 +355,14 @@ def test_an_old_link_opens_the_same_view():
     assert (state.seeds, state.steps, state.mask_token) == ((4, 5, 6, 7), 8, 0)
     assert state.neighbours and state.pixel_maps
     assert state.selection == {3, 100, 391}
-    assert parse_qs(urlencode(permalink.to_query(state))) == parse_qs(OLD_LINK)
+    assert parse_qs(urlencode(session.to_query(state))) == parse_qs(OLD_LINK)
 
 
 def test_a_link_keeps_what_is_shown_and_how():
     state, other = session.start_state(), session.start_state()
     state.neighbours = state.pixel_maps = True
     state.steps = 16
-    permalink.read_query(permalink.to_query(state), other)
+    session.read_query(session.to_query(state), other)
     assert (other.neighbours, other.pixel_maps, other.steps) == (True, True, 16)
 
 

@@ -15,7 +15,7 @@ from browser import (
     wait_for_answer,
 )
 
-from app.workbench.mask_bits import to_link
+from app.workbench.figures import to_link
 from vjepa.data.clips import read_frames
 
 DECODED = ("sample-0", "sample-1", "sample-2", "sample-3", "ceiling")

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from app.embeddings import archive, maps
 from app.embeddings import page as embeddings
 from app.embeddings.scatter import Predicted, scatter, tokens_of
-from app.workbench import mask_bits, rooms, session
+from app.workbench import figures, rooms, session
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.components import View
 from app.workbench.models import DEMO
@@ -59,7 +59,7 @@ def pick(page: AppTest, tokens: list[int]) -> AppTest:
 def paint(page: AppTest, mask: np.ndarray) -> AppTest:
     """Runs the page as after a stroke in the browser."""
     state = page.session_state["visitor"]
-    stroke = {"clip": state.address.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
+    stroke = {"clip": state.address.id, "rev": state.rev, "bits": figures.to_bits(mask)}
     page.session_state["painter"] = {"mask": stroke}
     return page.run()
 
@@ -107,7 +107,7 @@ def test_predictions_lie_where_the_targets_axes_put_them(page, clip):
     found = maps.components_of(clip, LAST, joint=False)
     seen = rooms.ask(clip, lambda explorer: explorer.features(mask).predictions.numpy())
     expected = found.scores(seen[:, DEMO.config.last_layer])[:, :2]
-    _, points = maps.predictions_of(clip.id, mask_bits.to_link(mask), clip, mask)
+    _, points = maps.predictions_of(clip.id, figures.to_link(mask), clip, mask)
     np.testing.assert_allclose(found.scores(points)[:, :2], expected)
 
 

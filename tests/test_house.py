@@ -70,7 +70,7 @@ def test_the_core_is_read_in_one_sitting():
         ("pretrain", 20),
         ("Explorer", 14),
         ("decoder train", 25),
-        ("page Mask and decode", 40),  # four of them for serving: memory, queue, decoding, mishaps
+        ("page Mask and decode", 36),
     ],
 )
 def test_a_story_is_told_in_few_files(entry, most):

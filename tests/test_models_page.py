@@ -11,8 +11,8 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from app.mask_and_decode import answers, previews
-from app.workbench import mask_bits, models, permalink, rooms
+from app.mask_and_decode import answers, panels
+from app.workbench import figures, models, rooms, session
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.memory import the_memory
 from app.workbench.models import DEMO, ModelAddress
@@ -71,7 +71,7 @@ def paint(page: AppTest, mask: np.ndarray) -> AppTest:
     state = page.session_state["visitor"]
     clip = load_clip(state.address, state.model)
     page.session_state["painter"] = {
-        "mask": {"clip": clip.id, "rev": state.rev, "bits": mask_bits.to_bits(mask)}
+        "mask": {"clip": clip.id, "rev": state.rev, "bits": figures.to_bits(mask)}
     }
     return page.run()
 
@@ -93,12 +93,12 @@ def test_the_preview_is_the_library_s(page, official):
     clip = load_clip(ClipAddress(), state.model)
     state.mask = block()
     question = answers.question_of(state, clip).undecoded()
-    preview = previews.preview_for(question, clip)
+    preview = panels.preview_for(question, clip)
     expected = rooms.ask(clip, lambda explorer: explorer.inspect(block(), mask_type=1).error)
     np.testing.assert_allclose(preview.error, expected, atol=1e-6)
     # what the predictions are drawn in are the true features' own colours
     assert preview.true[block()].std() > preview.true[~block()].std() == 0
-    other = previews.preview_for(replace(question, mask_token=0), clip)
+    other = panels.preview_for(replace(question, mask_token=0), clip)
     assert np.nanmax(np.abs(other.error - preview.error)) > 0
 
 
@@ -107,9 +107,9 @@ def test_the_collage_leaves_out_the_clip_on_screen(page, official):
     state = page.session_state["visitor"]
     clip = load_clip(ClipAddress(), state.model)
     state.mask = block()
-    found = previews.bank_of(state.model).result(PATIENCE)
+    found = panels.bank_of(state.model).result(PATIENCE)
     assert clip.bundled in found.names
-    nearest = previews.nearest_for(answers.question_of(state, clip).undecoded(), clip)
+    nearest = panels.nearest_for(answers.question_of(state, clip).undecoded(), clip)
     assert (np.isnan(nearest.distance) == ~block()).all()
     assert np.nanmin(nearest.distance) > 0
     assert nearest.sheets["nearest"] != nearest.sheets["ceiling"]
@@ -124,7 +124,7 @@ def test_a_link_brings_back_the_model_and_its_mask(page, official):
     mask = np.zeros(grid, bool)
     mask[:, 1] = True
     paint(page, mask)
-    query = permalink.to_query(page.session_state["visitor"])
+    query = session.to_query(page.session_state["visitor"])
     other = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
     other.query_params.update(query)
     arrive(other.run())
@@ -300,11 +300,11 @@ def test_too_little_memory_is_a_sentence():
 def test_a_mask_keeps_its_place_on_another_grid(grid):
     mask = np.zeros((8, 7, 7), bool)
     mask[4:, :, 3:] = True
-    found = mask_bits.resized(mask, grid)
+    found = figures.resized(mask, grid)
     assert found.shape == grid
     assert found[-1, :, -1].all() and not found[0].any() and not found[:, :, 0].any()
     assert found.mean() == pytest.approx(mask.mean(), abs=0.06)
-    assert (mask_bits.resized(mask, mask.shape) == mask).all()
+    assert (figures.resized(mask, mask.shape) == mask).all()
 
 
 def test_every_page_takes_the_model(official):

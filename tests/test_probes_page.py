@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 import vjepa
 from app.probes import page
 from app.probes.charts import class_bars
-from app.workbench import mask_bits, rooms
+from app.workbench import figures, rooms
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
 
@@ -37,7 +37,7 @@ def middle() -> np.ndarray:
 
 
 def read(clip, mask, task="appearance"):
-    return page.read(clip.id, task, mask_bits.to_link(mask), clip, mask)
+    return page.read(clip.id, task, figures.to_link(mask), clip, mask)
 
 
 @pytest.mark.parametrize("task", page.TASKS)
@@ -109,7 +109,7 @@ def test_the_page_changes_with_the_mask_and_survives_an_empty_one(model):
     first = next(m.value for m in page.markdown if "from the whole clip" in m.value)
     for mask, expected in ((middle(), None), (np.zeros(GRID, bool), "The mask is empty")):
         state = page.session_state["visitor"]
-        bits = mask_bits.to_bits(mask)
+        bits = figures.to_bits(mask)
         page.session_state["painter"] = {
             "mask": {"clip": state.address.id, "rev": state.rev, "bits": bits}
         }
@@ -120,7 +120,7 @@ def test_the_page_changes_with_the_mask_and_survives_an_empty_one(model):
         else:
             now = next(m.value for m in page.markdown if "from the whole clip" in m.value)
             assert now != first
-    page.session_state["painter"]["mask"]["bits"] = mask_bits.to_bits(middle())
+    page.session_state["painter"]["mask"]["bits"] = figures.to_bits(middle())
     page.run()
     page.segmented_control(key="probe_task").set_value("motion").run()
     assert not page.exception

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 from app.mask_and_decode import answers
 from app.surprise import impossible
 from app.surprise.charts import accuracies, curves
-from app.workbench import clip_features, mask_bits, rooms
+from app.workbench import clip_features, figures, rooms
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
 from vjepa.analysis.surprise import surprise
@@ -44,7 +44,7 @@ def test_the_future_s_errors_are_the_library_s(model, clip):
 
 def test_the_mask_s_errors_are_those_of_the_first_page(model, clip):
     mask = middle()
-    found = clip_features.masked_errors(clip.id, mask_bits.to_link(mask), clip, mask).values
+    found = clip_features.masked_errors(clip.id, figures.to_link(mask), clip, mask).values
     work = lambda explorer: explorer.predict(mask, seeds=[0], steps=1).error  # noqa: E731
     np.testing.assert_allclose(found, rooms.ask(clip, work), atol=1e-5)
     assert (np.isnan(found) == ~mask).all()
@@ -114,7 +114,7 @@ def test_the_page_changes_scenes_and_survives_an_empty_mask(model):
     page.button(key="another_scene").click().run()
     assert not page.exception
     state = page.session_state["visitor"]
-    bits = mask_bits.to_bits(np.zeros(GRID, bool))
+    bits = figures.to_bits(np.zeros(GRID, bool))
     page.session_state["painter"] = {
         "mask": {"clip": state.address.id, "rev": state.rev, "bits": bits}
     }

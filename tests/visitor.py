@@ -18,7 +18,7 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from app.workbench.mask_bits import from_bits, to_bits
+from app.workbench.figures import from_bits, to_bits
 
 PATIENCE = 300.0
 """Seconds; a machine that trains beside the tests is slow."""

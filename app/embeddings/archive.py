@@ -15,7 +15,7 @@ from app.workbench import figures
 from app.workbench.clip import Clip
 from app.workbench.clip_features import masked_errors
 from app.workbench.components import View
-from app.workbench.mask_bits import to_link
+from app.workbench.figures import to_link
 from vjepa.errors import InputError
 
 if TYPE_CHECKING:

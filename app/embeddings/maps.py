@@ -12,7 +12,7 @@ from app.workbench import clip_features
 from app.workbench.clip import Clip, ClipAddress, bundled_clips, load_clip
 from app.workbench.clip_features import masked_errors
 from app.workbench.components import View
-from app.workbench.mask_bits import to_link
+from app.workbench.figures import to_link
 from app.workbench.memory import kept
 from app.workbench.models import Model
 from app.workbench.queue import in_turn

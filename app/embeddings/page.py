@@ -14,7 +14,7 @@ from app.workbench import clip_features
 from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
 from app.workbench.components import View
-from app.workbench.mask_bits import to_link
+from app.workbench.figures import to_link
 from app.workbench.models import Model
 from app.workbench.session import State
 from vjepa.config import ModelConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.workbench.mishaps import told_in_a_sentence
+from app.workbench.bench import told_in_a_sentence
 from app.workbench.session import ASSETS
 
 FOLDER = ASSETS / "demo"

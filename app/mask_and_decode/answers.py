@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 
 from app.workbench import figures
 from app.workbench.clip import Clip
-from app.workbench.mask_bits import from_link, to_link
+from app.workbench.figures import from_link, to_link
 from app.workbench.memory import kept
 from app.workbench.models import LONG, Model
 from app.workbench.rooms import ask as ask_model

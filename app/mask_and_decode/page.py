@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from app.mask_and_decode import answers, panels, previews
+from app.mask_and_decode import answers, panels
 from app.mask_and_decode.answers import Answer, Question, pasted
-from app.mask_and_decode.previews import Nearest, Preview
+from app.mask_and_decode.panels import Nearest, Preview
 from app.workbench import components
 from app.workbench.bench import query, visitor, workbench
 from app.workbench.clip import Clip
@@ -57,7 +57,7 @@ def page() -> None:
     workbench(results, needs_model=False)
     state = visitor()
     if state.model.predicts and looks_for_neighbours(state) and model_room(state.model).ready:
-        previews.await_ready(state.model)
+        panels.await_ready(state.model)
 
 
 def results(state: State, clip: Clip) -> None:
@@ -90,10 +90,10 @@ def undecoded(state: State, clip: Clip) -> None:
     """What is seen without a decoder."""
     question = answers.question_of(state, clip).undecoded()
     waiting = must_load(clip.model)
-    preview, sentence = answered(previews.preview_for, question, clip, waiting)
+    preview, sentence = answered(panels.preview_for, question, clip, waiting)
     nearest, reason = None, ENCODING if preview else ""
-    if preview and previews.bank_of(clip.model).done():
-        nearest, reason = answered(previews.nearest_for, question, clip, waiting=False)
+    if preview and panels.bank_of(clip.model).done():
+        nearest, reason = answered(panels.nearest_for, question, clip, waiting=False)
     shown = panels.undecoded(preview, nearest)
     components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
     numbers(preview, sentence)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from app.workbench import components
 from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
-from app.workbench.mask_bits import to_link
+from app.workbench.figures import to_link
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import ask

@@ -12,10 +12,10 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
+from app.workbench.bench import told_in_a_sentence
 from app.workbench.clip import WORLD_SEEDS, Clip
 from app.workbench.clip_features import future_errors
 from app.workbench.memory import kept
-from app.workbench.mishaps import told_in_a_sentence
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import model_room
 

@@ -8,7 +8,7 @@ from app.surprise import impossible
 from app.workbench.bench import views, visitor, workbench
 from app.workbench.clip import Clip
 from app.workbench.clip_features import future_errors, masked_errors
-from app.workbench.mask_bits import to_link
+from app.workbench.figures import to_link
 from app.workbench.session import State
 
 BARE = {"displayModeBar": False}

@@ -1,22 +1,25 @@
 """What every page has in common: clips on top, the painter, and one fragment that a stroke runs.
 
+Bad input becomes a sentence, and so does what nobody foresaw, with a reference number.
+
 The clip, the mask and the selected tokens are the visitor's, not a page's: they stay from page to
 page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.logger import get_logger
 
-from app.workbench import components, permalink, top_row
+from app.workbench import components, session, top_row
 from app.workbench.clip import Clip
-from app.workbench.mask_bits import from_bits
-from app.workbench.mishaps import told_in_a_sentence
+from app.workbench.figures import from_bits
 from app.workbench.models import DEMO
 from app.workbench.queue import visitor_id
 from app.workbench.rooms import ModelRoom, all_rooms, model_room, must_load
@@ -69,7 +72,7 @@ def visitor() -> State:
     if "visitor" not in st.session_state:
         state = st.session_state.visitor = start_state()
         try:
-            permalink.read_query(st.query_params, state)
+            session.read_query(st.query_params, state)
         except InputError as error:
             state.notice = str(error)
     return st.session_state.visitor
@@ -91,11 +94,11 @@ def arrive(state: State) -> None:
     except InputError as error:
         all_rooms().close(room.address)
         with suppress(InputError):
-            permalink.read_rest(link, state)
+            session.read_rest(link, state)
         state.notice = str(error)
         return
     try:
-        permalink.read_rest(link, state)
+        session.read_rest(link, state)
     except InputError as error:
         state.notice = str(error)
 
@@ -194,7 +197,7 @@ def views(state: State, clip: Clip, shown: list[components.View]) -> None:
 
 def query(state: State) -> str:
     """The state as the query of a link."""
-    return urlencode(permalink.to_query(state))
+    return urlencode(session.to_query(state))
 
 
 @dataclass(frozen=True)
@@ -248,3 +251,34 @@ def use_button(name: str, state: State) -> None:
     state.draws += 1
     generator = torch.Generator().manual_seed(state.draws)
     state.send_mask(masks.make(name, state.mask.shape, generator).numpy())
+
+
+SORRY = (
+    "Something went wrong here that is not your fault: reload the page, and tell who runs this "
+    "server the number {reference} if it comes again."
+)
+
+log = get_logger(__name__)
+
+
+@contextmanager
+def told_in_a_sentence() -> Iterator[None]:
+    """Shows what goes wrong in the block as a sentence; the page around it stays usable."""
+    try:
+        yield
+    except InputError as error:
+        st.warning(str(error), icon=":material/error:")
+    except Exception as error:
+        tell(error)
+
+
+def tell(error: Exception) -> bool:
+    """Says that there was an error, and where to find it; no path or value of it is shown.
+
+    Returns:
+        True: nothing more is to be shown.
+    """
+    reference = secrets.token_hex(4)
+    log.error("Reference %s", reference, exc_info=error)
+    st.error(SORRY.format(reference=reference), icon=":material/error:")
+    return True

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from app.workbench import figures
 from app.workbench.clip import Clip
-from app.workbench.mask_bits import to_bits
+from app.workbench.figures import to_bits
 from app.workbench.memory import kept
 
 HERE = Path(__file__).parent
