@@ -63,7 +63,12 @@ class Visitor:
         self.session = self.uploader = ""
         self.open = ExitStack()
         self.socket = self.open.enter_context(
-            connect(address.replace("http", "ws") + STREAM, max_size=None, max_queue=None, ping_interval=None)
+            connect(
+                address.replace("http", "ws") + STREAM,
+                max_size=None,
+                max_queue=None,
+                ping_interval=None,
+            )
         )
         self.run()
 
