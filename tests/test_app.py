@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -287,6 +288,73 @@ def test_the_rest_of_a_broken_link_is_taken(page, model):
     assert state.address == ClipAddress("bundled", "bigbuckbunny")
     assert (state.mask == mask).all()
     assert (state.seeds[0], state.steps, state.opening) == (8, session.DEFAULT_STEPS, None)
+
+
+ODD = [
+    *(
+        "",
+        " ",
+        "0",
+        "1",
+        "-1",
+        "4",
+        "61",
+        "nan",
+        "inf",
+        "1e400",
+        "٣",
+        "²",
+        "0x10",
+        "1_000",
+        "1.5",
+        "9" * 5000,
+    ),
+    *(
+        "demo",
+        "world-7",
+        "world-",
+        "bundled-bigbuckbunny",
+        "upload-0123",
+        "/etc/passwd",
+        "a\x00b",
+        "../..",
+        "~",
+    ),
+    *(
+        "8x7x7.eJwBAA",
+        "8x7x7.",
+        "x",
+        "8x7x7.eJz7DwABAQEA",
+        "<b>",
+        "neighbours",
+        "pixels",
+        "💥" * 400,
+    ),
+]
+
+
+def refused(query: dict[str, str], state: session.State) -> str:
+    """What is wrong with a link, or nothing."""
+    try:
+        permalink.read_query(query, state)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def test_generated_links_are_taken_or_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setenv("VJEPA_APP_PATHS", "0")
+    names = ("model", "frames", "clip", "start", "fps", "mask", "seed", "steps", "token", "select")
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        state, chosen = session.start_state(), random.choice(names, random.integers(1, 5))
+        query = {name: ODD[random.integers(len(ODD))] for name in chosen}
+        said = refused(query, state)
+        assert not said or (said.endswith(".") and len(said) < 200 and "passwd" not in said)
+        assert state.steps in session.STEPS and state.mask.shape == GRID
+        assert state.opening is None or "/" not in state.opening.name
+        assert state.address.fps is None or 0.5 <= state.address.fps <= 60
+        load_clip(replace(state.address, kind="bundled", name="bigbuckbunny", start=0.0), DEMO)
 
 
 def test_what_nobody_foresaw_is_one_sentence_with_a_number(monkeypatch, caplog):

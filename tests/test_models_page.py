@@ -230,6 +230,15 @@ def test_a_model_larger_than_all_memory_is_a_sentence(official, monkeypatch):
         rooms.Rooms().room(official).open().result(PATIENCE)
 
 
+def test_a_model_that_fits_only_without_the_demo_is_a_sentence(official, monkeypatch):
+    rooms.model_room().open().result(PATIENCE)
+    demo = the_memory().find(DEMO.address)
+    rooms.all_rooms().close(official)
+    monkeypatch.setattr(the_memory(), "budget", demo.size + official.bytes // 2)
+    with pytest.raises(InputError, match="not enough memory"):
+        rooms.Rooms().room(official).open().result(PATIENCE)
+
+
 def test_a_model_at_work_is_not_taken_away(official, monkeypatch):
     monkeypatch.setattr(rooms, "HOLD", 0.0)
     here = rooms.Rooms()

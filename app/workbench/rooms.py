@@ -210,14 +210,28 @@ class Rooms:
             InputError: it never will.
         """
         memory, deadline = the_memory(), time.monotonic() + HOLD
-        if size > memory.budget:
-            raise InputError(TOO_LARGE)
-        while not memory.free(size):
-            if time.monotonic() > deadline:  # they had their turn; who asks now, waits for the next
-                for room in self._all():
-                    if room.address != DEMO.address and room.ready:
-                        room.empty()
+        while size > memory.budget or not memory.free(size):
+            guests = [room for room in self._all() if room.address != DEMO.address]
+            with memory.lock:
+                held = [k for k, kept in memory.kept.items() if kept.in_use()]
+            if size > memory.budget or held == [DEMO.address] or not held:
+                raise InputError(TOO_LARGE)
+            if time.monotonic() > deadline and not any(map(_is_ending, guests)):
+                self._end_one(guests)
             time.sleep(0.2)
+
+    def _end_one(self, guests: list[ModelRoom]) -> None:
+        """Has the model leave that was asked the longest ago; who asks it now, waits till later."""
+        with the_memory().lock:
+            order = list(the_memory().kept)
+        ready = [room for room in guests if room.ready and room.address in order]
+        if ready:
+            min(ready, key=lambda room: order.index(room.address)).empty()
+
+
+def _is_ending(room: ModelRoom) -> bool:
+    """Whether it answers the last questions before it leaves."""
+    return room.at_work and room.loading is None
 
 
 def _in_use(room: ModelRoom) -> bool:
