@@ -336,7 +336,7 @@ ODD = [
 def refused(query: dict[str, str], state: session.State) -> str:
     """What is wrong with a link, or nothing."""
     try:
-        permalink.read_query(query, state)
+        session.read_query(query, state)
     except InputError as error:
         return str(error)
     return ""

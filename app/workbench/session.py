@@ -106,11 +106,11 @@ class State:
     @property
     def digests(self) -> list[str]:
         """Names of the files that this visitor brought, as addresses have them."""
-        return [self.upload.address.name] if self.upload else []
+        return sorted({one.address.name for one in (self.upload, self.good_upload) if one})
 
     def forget_uploads(self) -> list[str]:
         """The visitor has left: his files are gone; their names."""
-        brought, self.upload = self.digests, None
+        brought, self.upload, self.good_upload = self.digests, None, None
         return brought
 
     def reroll(self) -> None:
