@@ -11,6 +11,7 @@ from tiny import TINY
 import vjepa
 from vjepa import config as configs
 from vjepa import training
+from vjepa.data import sources
 from vjepa.data.sources import StoredClips, open_source, random_resized_crop, store
 from vjepa.errors import InputError
 from vjepa.masks import draw_masks
@@ -187,3 +188,18 @@ def test_bf16_is_used_where_the_machine_computes_in_it(monkeypatch, tmp_path, dt
     monkeypatch.setattr(training, "default_dtype", lambda device: dtype)
     assert PretrainConfig(out=tmp_path).mixed_precision == expected
     assert PretrainConfig(out=tmp_path, precision="no").mixed_precision == "no"
+
+
+def test_crops_use_no_kernel_of_bytes_but_on_a_cpu(monkeypatch):
+    """CUDA has none for antialiased interpolation: there it would end a run at its first step."""
+    frames = torch.randint(0, 256, (1, 2, 24, 24, 3), dtype=torch.uint8)
+    real, seen = sources.F.interpolate, []
+
+    def watched(x, *args, **kwargs):
+        seen.append((x.device.type, x.dtype))
+        return real(x, *args, **kwargs)
+
+    monkeypatch.setattr(sources.F, "interpolate", watched)
+    generator = torch.Generator().manual_seed(0)
+    cropped = random_resized_crop(frames.to("meta"), (0.5, 1.0), generator=generator)
+    assert cropped.dtype == torch.uint8 and seen == [("meta", torch.float32)]

@@ -321,5 +321,12 @@ def _crop(
     columns = min(round(math.sqrt(area * aspect)), width)
     top, left = int(draw[2] * (height - rows + 1)), int(draw[3] * (width - columns + 1))
     crop = clip[:, top : top + rows, left : left + columns].permute(0, 3, 1, 2)
-    resized = F.interpolate(crop, (height, width), mode="bilinear", antialias=True)
+    resized = _resize(crop, (height, width))
     return (resized.flip(-1) if draw[4] < 0.5 else resized).permute(0, 2, 3, 1)
+
+
+def _resize(crop: UInt8[Tensor, "T 3 h w"], size: tuple[int, int]) -> UInt8[Tensor, "T 3 H W"]:
+    """Bytes where there is a kernel for them, on a CPU; elsewhere by way of floats."""
+    on_cpu = crop.device.type == "cpu"
+    resized = F.interpolate(crop if on_cpu else crop.float(), size, mode="bilinear", antialias=True)
+    return resized if on_cpu else resized.round_().clamp_(0, 255).byte()
