@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
-INDEXED = ("mov", "matroska", "avi")
+INDEXED = ("mov", "matroska", "avi", "flv")
 """Containers whose own tables say where to begin decoding; elsewhere packets are walked through."""
 SOUGHT = ("mpegts", "mpeg", "asf")
 """Containers without such tables that can be sought by stamps, if these rise."""
