@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from vjepa.errors import InputError
 
 MASK_TYPES = {"short": 0, "long": 1}
-"""Index of the learned mask token that stands for each kind of mask (paper, section 3.2)."""
+"""Index of the learned mask token that stands for each kind of mask (paper, section 3.2): small
+blocks through all time, and all that hides more: large blocks, the future, boxes over a part of the
+time, and what a person draws."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Masks over the token grid: bool (t, h, w), True = hidden.
 
-`multiblock` is the paper's mask (section 3.2 and appendix C); the other makers are for a person
-who explores. `collate` turns a batch of masks into index tensors of equal length.
+First the paper's multi-block masks (section 3.2 and appendix C), and what training makes of masks:
+`collate` turns a batch into index tensors of equal length, `draw_masks` draws what a step predicts
+behind. Then the masks of a person who explores.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def collate(
     """Index tensors of equal length, each sample's surplus dropped at random.
 
     Masks of a batch hide different numbers of tokens; a tensor wants one number. Dropping a
-    random subset treats all time steps alike, unlike `collate_truncating`.
+    random subset treats all time steps alike; the official code drops the end of the clip.
 
     Args:
         masks: True = hidden.
