@@ -15,12 +15,12 @@ from PIL import Image
 from vjepa.data.clips import (
     bundled_clips,
     denormalize,
-    frame_indices,
     normalize,
     read_clip,
     read_frames,
 )
 from vjepa.errors import InputError
+from vjepa.reading.timing import frame_indices
 
 
 def test_frames_are_the_ones_asked_for(make_video):

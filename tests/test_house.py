@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks import reach
-from vjepa.data.clips import bundled_clips, frame_indices
+from vjepa.data.clips import bundled_clips
+from vjepa.reading.timing import frame_indices
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

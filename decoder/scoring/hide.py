@@ -24,9 +24,9 @@ from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.tokens import pixel_mask
 
-PRESETS = ("short", "long", "future")
+DRAWN_KINDS = ("short", "long", "future")
 """Kinds of `vjepa.masks`; the others are made for each clip."""
-HIDDEN_KINDS = (*PRESETS, "thing", "still")
+HIDDEN_KINDS = (*DRAWN_KINDS, "thing", "still")
 FIRST_HIDDEN = (2, 4)
 """Time steps, counted from 0, from which a thing may be hidden: the third to the fifth."""
 LEAST_PIXELS = 64
@@ -84,7 +84,7 @@ def hide(
         config: gives the grid.
         generator: of the mask.
     """
-    if kind in PRESETS:
+    if kind in DRAWN_KINDS:
         return batch, masks.make(kind, config.grid, generator)
     thing = what_moves(batch.frames[0].numpy()) if batch.thing is None else batch.thing[0].cpu()
     first, last = FIRST_HIDDEN

@@ -22,7 +22,6 @@ from jaxtyping import UInt8
 
 from vjepa.errors import InputError
 from vjepa.reading.timing import Crop, Pick, ReadFrames, Wish
-from vjepa.reading.timing import frame_indices as frame_indices
 
 if TYPE_CHECKING:
     import torch
