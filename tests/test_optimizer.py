@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import TINY
 
+from vjepa import training
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.pretrain import PretrainConfig
@@ -33,6 +34,23 @@ def test_updates_of_the_blocks_matrices_are_orthogonal():
         assert values.median() > 0.8 * values.max()  # of the gradient: .01
         rms = matrix.pow(2).mean().sqrt().item()
         assert rms == pytest.approx(0.2 * LR, rel=0.3)  # on AdamW's scale
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_orthogonalises_in_what_the_machine_computes_in(dtype, monkeypatch):
+    used = set()
+
+    def spy(*args, **options):
+        result = orthogonalize(*args, **options)
+        used.add(result.dtype)
+        return result
+
+    orthogonalize = training.ORTHOGONALIZE
+    monkeypatch.setattr(training, "ORTHOGONALIZE", spy)
+    monkeypatch.setattr(training, "default_dtype", lambda device: dtype)
+    model = VJEPA(TINY)
+    stepped(model, muon(model, LR, 0.0))
+    assert used == {dtype}
 
 
 def test_the_rest_moves_as_with_adamw():
