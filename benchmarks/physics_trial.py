@@ -34,7 +34,7 @@ from vjepa.model import VJEPA
 from vjepa.pretrain import PretrainConfig, pretrain
 from vjepa.tokens import patchify, pixel_mask, split, unpatchify
 
-ROTARY = replace(SHAPES["demo"], family="vjepa-rotary", predictor_num_heads=4)
+ROTARY = SHAPES["physics"]
 TRIALS = {
     "added positions": SHAPES["demo"],
     "rotary": ROTARY,

@@ -19,7 +19,6 @@ from vjepa.tokens import (
     position_table,
     split,
     stretch_positions,
-    take,
     unpatchify,
 )
 from vjepa.transformer import attend
@@ -228,13 +227,24 @@ def test_an_old_file_s_levels_are_the_target_layers():
 
 
 def test_rotary_positions_are_of_places_not_of_the_order_of_tokens(clips):
-    """A model with rotary positions sees what moved along with its tokens' numbers alike."""
+    """A predictor with rotary positions sees what moved along with its tokens' numbers alike."""
     torch.manual_seed(0)
     model = RotaryVJEPA(replace(CONFIG, family="vjepa-rotary")).eval()
-    idx = torch.randperm(CONFIG.num_tokens)[None].expand(2, -1)
-    shuffled, whole = model.encode_context(clips, idx), model.encoder(clips)
-    torch.testing.assert_close(shuffled, take(whole, idx), atol=1e-4, rtol=1e-4)
-    assert model.encoder.position.table.shape[-1] == CONFIG.embed_dim // CONFIG.num_heads
+    order = torch.randperm(CONFIG.num_tokens)
+    (context_idx, target_idx), shuffle = (
+        order[None].expand(2, -1).split([CONFIG.num_tokens - 5, 5], dim=1),
+        torch.randperm(CONFIG.num_tokens - 5),
+    )
+    context = model.encode_context(clips, context_idx)
+    predicted = model.predict(context, context_idx, target_idx)
+    other = model.predict(context[:, shuffle], context_idx[:, shuffle], target_idx)
+    torch.testing.assert_close(other, predicted, atol=1e-4, rtol=1e-4)
+    position = model.predictor.position
+    with_both = (position.rotary.table.shape[-1], position.added.table.shape[-1])
+    dim = CONFIG.predictor_embed_dim
+    assert with_both == (dim // CONFIG.predictor_num_heads, dim)
+    _, turn = position(context.new_zeros(2, 1, dim), context_idx[:, :1])
+    assert turn is not None
 
 
 def test_rotated_products_depend_on_how_far_apart_two_tokens_are():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from vjepa.errors import InputError
 
@@ -109,9 +109,8 @@ class ModelConfig:
         values = {name: value for name, value in values.items() if name in defaults}
         for name, value in values.items():
             kind = type(defaults[name])
-            if isinstance(value, bool) or not isinstance(
-                value, int | float if kind is float else kind
-            ):
+            numbers = int | float if kind is float else kind
+            if isinstance(value, bool) or not isinstance(value, numbers):
                 expected = "a word" if kind is str else "a number"
                 raise InputError(f"{name} must be {expected}, not {value!r}.")
         return cls(**values)
@@ -177,7 +176,8 @@ SHAPES = {
     "vith16": ModelConfig(embed_dim=1280, depth=32),
     "vith16-384": ModelConfig(image_size=384, embed_dim=1280, depth=32),
 }
-"""The bundled model's shape and the three published ones (paper, table 12), by file name."""
+"""The bundled models' shapes and the three published ones (paper, table 12), by file name."""
+SHAPES["physics"] = replace(SHAPES["demo"], family="vjepa-rotary", predictor_num_heads=4)
 
 
 def preset(name: str) -> ModelConfig:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
-from vjepa.tokens import patchify, take
+from vjepa.tokens import SinCosPositions, patchify, take
 from vjepa.transformer import Encoder, Predictor, Turn
 
 STRETCHED_SIDE = 16
@@ -113,25 +113,49 @@ def rotate(
     return x * cos + torch.stack([-odd, even], dim=-1).flatten(-2) * sin
 
 
+class AddedAndRotary(nn.Module):
+    """Positions that are added, and by which queries and keys turn as well.
+
+    A predictor that learned with added positions goes on almost as it was when it is given
+    rotations too, and learns to use them.
+
+    Args:
+        config: gives the grid.
+        dim: width of the tokens.
+        head_dim: numbers in an attention head.
+    """
+
+    def __init__(self, config: ModelConfig, dim: int, head_dim: int) -> None:
+        super().__init__()
+        self.added = SinCosPositions(config, dim)
+        self.rotary = RotaryPositions(config, head_dim)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B K D"],
+        idx: Int64[Tensor, "B K"] | None,
+        grid: tuple[int, int, int] | None = None,
+    ) -> tuple[Float[Tensor, "B K D"], Turn]:
+        """The tokens with their positions, and how attention turns them; as in `Encoder`."""
+        return self.rotary(self.added(x, idx, grid)[0], idx, grid)
+
+
 def parts(config: ModelConfig, output_dim: int | None = None) -> tuple[Encoder, Predictor]:
     """Encoder and predictor of a model that is trained from scratch.
 
     Args:
-        config: shape of the model; its family says which positions they have: "vjepa" or
+        config: shape of the model; its family says which positions the predictor has: "vjepa" or
             "vjepa-rotary".
         output_dim: width of a prediction, as in `Predictor`.
     """
     if config.family == "vjepa":
         return Encoder(config), Predictor(config, output_dim)
-    head, predictor_head = head_dims(config)
-    return (
-        Encoder(config, RotaryPositions(config, head)),
-        Predictor(config, output_dim, RotaryPositions(config, predictor_head)),
-    )
+    position = AddedAndRotary(config, config.predictor_embed_dim, head_dims(config)[1])
+    return Encoder(config), Predictor(config, output_dim, position)
 
 
 class RotaryVJEPA(VJEPA):
-    """V-JEPA with rotary positions: "the same place a moment ago" is what one head can ask for."""
+    """V-JEPA whose predictor turns by position: "the same place a moment ago" is one head's ask."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, *parts(config))
