@@ -1,8 +1,8 @@
 """Scores the bundled model and writes its card: `python benchmarks/score_demo.py`.
 
-Decoding on held-out world clips and on the two untrained real videos. Every number of
-assets/demo/card.json and every picture of assets/demo/cases comes from here; what probes say is
-made by probe_table.py.
+Decoding on held-out clips of the physics world and of the drawn one, and on the two untrained real
+videos; then behind masks as people draw them. Every number of assets/demo/card.json and every
+picture of assets/demo/cases comes from here; what probes say is made by probe_table.py.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from decoder import Explorer
 from decoder.scoring import report
 from decoder.scoring.cases import write_cases
 from decoder.scoring.held_out import held_out
+from decoder.scoring.hide import HIDDEN_KINDS, score_kinds
 from decoder.scoring.score import score_clips
 from vjepa.checkpoint import BUNDLED
 
+SOURCES = ("physics", "world", "real")
 LEVELS = (0, 1, 2, 3, 4)
 SEED, STEPS = 0, 4
 
@@ -28,18 +30,19 @@ SEED, STEPS = 0, 4
 def score(explorer: Explorer, source: str, n: int, cases: Path) -> dict:
     """Decoding of one kind of clips, with its cases as pictures."""
     clips = held_out(source, n, explorer.config, LEVELS, Generator().manual_seed(SEED))
-    table, scores = score_clips(explorer, clips, seed=SEED, steps=STEPS)
     settings = {"seed": SEED, "steps": STEPS}
+    table, scores = score_clips(explorer, clips, **settings)
+    table["by_mask_kind"] = score_kinds(explorer, clips, HIDDEN_KINDS, **settings)
     return table | {"cases": write_cases(explorer, clips, scores, cases / source, **settings)}
 
 
-def make_card(world_clips: int, real_clips: int, out: Path) -> dict:
+def make_card(physics_clips: int, world_clips: int, real_clips: int, out: Path) -> dict:
     """Scores as the card keeps them; pictures and charts are written beside it."""
     folder, explorer = BUNDLED["demo"].parent, Explorer.load("demo")
     shutil.rmtree(out / "cases", ignore_errors=True)  # other clips may be the worst by now
     scores = {
         source: score(explorer, source, n, out / "cases")
-        for source, n in (("world", world_clips), ("real", real_clips))
+        for source, n in zip(SOURCES, (physics_clips, world_clips, real_clips), strict=True)
     }
     for source, table in scores.items():
         report.save(table, out / f"scores_{source}.svg")
@@ -54,6 +57,7 @@ def make_card(world_clips: int, real_clips: int, out: Path) -> dict:
 def main() -> None:
     """Writes the card and prints it as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--physics-clips", type=int, default=500)
     parser.add_argument("--world-clips", type=int, default=500)
     parser.add_argument("--real-clips", type=int, default=64)
     parser.add_argument("--out", type=Path, default=BUNDLED["demo"].parent)

@@ -25,6 +25,7 @@ CONDITIONS = {
     "temporal_copy": "E temporal copy",
     "inpainting": "E inpainting",
 }
+SOURCES = {"physics": "physics", "world": "drawn world", "real": "real video"}
 BY_GROUP = ("target", "predicted", "null", "trivial")
 TASKS = ("appearance", "motion")
 FEW_LABELS, FEW_PROBES = 0.05, ("attentive", "linear")
@@ -59,7 +60,7 @@ def percent(score: dict, sign: str = "") -> str:
 
 def summary() -> str:
     """The README's: PSNR of what is decoded from what."""
-    psnr = read("card.json")["scores"]["world"]["psnr"]
+    scores = read("card.json")["scores"]
     names = {
         "target": "true features",
         "predicted": "predictions",
@@ -67,30 +68,34 @@ def summary() -> str:
         "null": "nothing",
         "trivial": "best trivial fill",
     }
-    values = [f"**{psnr[n]:.1f}**" if n == "predicted" else f"{psnr[n]:.1f}" for n in names]
-    return lines(["decoded from", *names.values()], ["PSNR, dB", *values])
+    rows = [
+        [f"{title}, dB", *(f"{scores[source]['psnr'][name]:.1f}" for name in names)]
+        for source, title in SOURCES.items()
+    ]
+    return lines(["decoded from", *names.values()], *rows)
 
 
 def conditions() -> str:
-    """PSNR and SSIM of every condition, on the world and on real clips."""
+    """PSNR and SSIM of every condition, on each kind of clips."""
     scores = read("card.json")["scores"]
     rows = [
         [title]
         + [
             f"{scores[data][measure][name]:.{digits}f}"
-            for data in ("world", "real")
+            for data in SOURCES
             for measure, digits in (("psnr", 2), ("ssim", 3))
         ]
         for name, title in CONDITIONS.items()
     ]
-    return lines(["condition", "PSNR, dB", "SSIM", "real: PSNR", "real: SSIM"], *rows)
+    head = [f"{title}: {unit}" for title in SOURCES.values() for unit in ("PSNR, dB", "SSIM")]
+    return lines(["condition", *head], *rows)
 
 
 def measures() -> str:
     """Every measure with its aim."""
     scores = read("card.json")["scores"]
     among = {data: scores[data]["reencode"]["among"] for data in scores}
-    found = f"re-encoding finds its own predictions, among {among['world']} (real {among['real']})"
+    found = f"re-encoding finds its own predictions, among {', '.join(map(str, among.values()))}"
     rows = [
         ["B - C: predicted over another clip's, dB", "4 (real 2)", "predicted_minus_shuffled"],
         ["B - D: predicted over nothing, dB", "3", "predicted_minus_null"],
@@ -105,10 +110,8 @@ def measures() -> str:
         ["sharpness by steps", "", "sharpness_by_steps"],
         ["4 steps minus 32, dB", "within .5", "four_steps_minus_32"],
     ]
-    cells = [
-        [*row[:2], *(measure(scores[data], row[2]) for data in ("world", "real"))] for row in rows
-    ]
-    return lines(["measure (95 % interval over clips)", "aim", "world", "real"], *cells)
+    cells = [[*row[:2], *(measure(scores[data], row[2]) for data in SOURCES)] for row in rows]
+    return lines(["measure (95 % interval over clips)", "aim", *SOURCES.values()], *cells)
 
 
 def measure(scores: dict, name: str) -> str:
@@ -126,6 +129,28 @@ def measure(scores: dict, name: str) -> str:
     return f"{scores[name]:.2f} {within(scores[interval])}"
 
 
+def people() -> str:
+    """Predictions over the best fill behind masks as people draw them, on each kind of clips."""
+    rows = [
+        [
+            title,
+            kind,
+            str(row["clips"]),
+            signed(row["predicted_minus_fill"]),
+            *(
+                signed(row[name]) if row.get(name) else ""
+                for name in ("thing_predicted_minus_fill", "predicted_minus_ceiling")
+            ),
+            f"{row['wins']:.0%}",
+        ]
+        for source, title in SOURCES.items()
+        for kind, row in read("card.json")["scores"][source]["by_mask_kind"].items()
+        if row
+    ]
+    head = "clips | mask | scored | all that is hidden, dB | the thing, dB | below the ceiling, dB"
+    return lines([*head.split(" | "), "wins"], *rows)
+
+
 def masks() -> str:
     """PSNR by kind of mask."""
     return by_group("mask", "by_mask")
@@ -137,8 +162,8 @@ def times() -> str:
 
 
 def by_group(title: str, name: str) -> str:
-    """PSNR of the conditions, group by group, on the world."""
-    groups = read("card.json")["scores"]["world"][name]
+    """PSNR of the conditions, group by group, on the physics world."""
+    groups = read("card.json")["scores"]["physics"][name]
     rows = [
         [group, str(part["clips"]), *(f"{part['psnr'][c]:.2f}" for c in BY_GROUP)]
         for group, part in groups.items()
@@ -223,6 +248,7 @@ TABLES = {
         summary,
         conditions,
         measures,
+        people,
         masks,
         times,
         probes,

@@ -33,8 +33,9 @@ from vjepa.tokens import SinCosPositions
 from vjepa.vjepa2 import VJEPA2, VJEPA21, RotaryPositions, RotaryVJEPA
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-BUNDLED = {"demo": ASSETS / "demo" / "model"}
-"""Models that ship with the project, by name."""
+BUNDLED = dict.fromkeys(("physics", "video", "demo"), ASSETS / "demo" / "model")
+"""Models that ship with the project, by name. One learned from the physics world, from real video
+and from drawn clips: it has a name for each."""
 MODELS = {"vjepa": VJEPA, "vjepa-rotary": RotaryVJEPA, "vjepa2": VJEPA2, "vjepa2.1": VJEPA21}
 """The model of each family."""
 FINGERPRINT_NUMBERS = 256
@@ -52,10 +53,10 @@ def load(
     """A frozen model, ready to encode and predict.
 
     Args:
-        name: "demo"; a published model that was downloaded, by name; a folder of ours
-            (config.json, model.safetensors); an official checkpoint of V-JEPA, V-JEPA 2 (the
-            action-conditioned one too, as an encoder) or V-JEPA 2.1 (`.pth.tar`, `.pt`), with a
-            config.json beside it when its widths are not the published ones; a transformers
+        name: "physics", "video" or "demo"; a published model that was downloaded, by name; a folder
+            of ours (config.json, model.safetensors); an official checkpoint of V-JEPA, V-JEPA 2
+            (the action-conditioned one too, as an encoder) or V-JEPA 2.1 (`.pth.tar`, `.pt`), with
+            a config.json beside it when its widths are not the published ones; a transformers
             V-JEPA 2 folder; a `.safetensors` file with its config.json beside it; the Hugging Face
             cache's folder of a repository; a folder with one checkpoint in it. Of a file without a
             predictor the model encodes, and `predict` raises an InputError.

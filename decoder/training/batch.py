@@ -131,13 +131,19 @@ def draw_clips(
     return MaskedClips(frames, draw_mask(grid, count, max_targets, generator))
 
 
+BOXES = "boxes over a part of the time"
+
+
 def draw_mask(
     grid: masks.Grid, batch_size: int, max_targets: int, generator: Generator
 ) -> MaskBatch:
     """A batch of masks of one kind, any that a person may draw."""
-    names = list(masks.MASKS)
+    names = [*masks.MASKS, BOXES]
     name = names[int(torch.randint(len(names), (), generator=generator))]
-    drawn = torch.stack([masks.make(name, grid, generator) for _ in range(batch_size)])
+    if name == BOXES:
+        drawn = masks.span_batch(grid, batch_size, generator=generator)
+    else:
+        drawn = torch.stack([masks.make(name, grid, generator) for _ in range(batch_size)])
     indices = masks.collate(drawn, generator=generator, max_targets=max_targets)
     return MaskBatch(*indices, "short" if name == "short" else "long")
 
