@@ -15,7 +15,7 @@ from app.workbench.session import ASSETS
 FOLDER = ASSETS / "demo"
 BARE = {"displayModeBar": False}
 
-CLIP_SETS = {"world": "drawn world", "real": "real video"}
+CLIP_SETS = {"physics": "physics world", "world": "drawn world", "real": "real video"}
 RANKINGS = {"psnr": "likeness to the truth", "gain": "gain from the predictions"}
 
 PAGE_HELP = (
