@@ -37,7 +37,7 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         tubelet_size: frames in a tubelet.
         overlap: margin, in pixels, that every token draws beyond its own; there neighbours are
             blended, so that no seams show.
-        model_fingerprint: `vjepa.checkpoint.fingerprint` of the model whose features it decodes.
+        model_fingerprint: the mark (`vjepa.checkpoint.Fingerprint`) of the model that it decodes.
         model_name: what that model was called in training.
     """
 

@@ -10,7 +10,7 @@ from diffusers.utils import logging
 
 from decoder.network import TokenDecoder
 from decoder.pipeline import PredictionDecoderPipeline
-from vjepa.checkpoint import BUNDLED, fingerprint, read_json
+from vjepa.checkpoint import BUNDLED, Fingerprint, read_json
 from vjepa.errors import InputError
 from vjepa.formats import published
 from vjepa.model import VJEPA
@@ -27,11 +27,11 @@ def find_decoder(model: VJEPA, near: Path | None = None) -> Path | None:
         near: file or folder of the model: `decoder/` in it, beside it, and in the folders beside it
             is looked at first, then that of every folder in the folder of models.
     """
-    print_of_model = fingerprint(model)
+    ours = Fingerprint(model)
     for folder in _candidates(near):
         config = _network_config(folder)
         same_grid = tuple(config.get("grid", ())) == model.grid
-        if same_grid and config.get("model_fingerprint") == print_of_model:
+        if same_grid and ours.matches(str(config.get("model_fingerprint"))):
             return folder
     return None
 
@@ -67,11 +67,11 @@ def require_pair(network: TokenDecoder, model: VJEPA, folder: Path) -> None:
             f"{theirs.feature_dim} features; this one has {model.grid} and {shape.output_dim}: "
             "train one with python -m decoder train --model."
         )
-    ours = fingerprint(model)
-    if theirs.model_fingerprint not in (None, ours):
+    known, ours = theirs.model_fingerprint, Fingerprint(model)
+    if known is not None and not ours.matches(known):
         raise InputError(
             f"The decoder in {folder} belongs to the model {theirs.model_name or 'without a name'} "
-            f"({theirs.model_fingerprint}), not to this one ({ours}): train one with "
+            f"({known.partition('-')[0]}), not to this one ({ours}): train one with "
             "python -m decoder train --model."
         )
 

@@ -21,7 +21,13 @@ from decoder.pairing import find_decoder, load_pipeline
 from decoder.pipeline import to_tubelets
 from decoder.training.batch import OnlineExamples, draw_batch, draw_clips
 from decoder.training.estimate import in_words
-from decoder.training.prediction_cache import CacheKey, PredictionCache, fill_records, record_layout
+from decoder.training.prediction_cache import (
+    CacheKey,
+    PredictionCache,
+    fill_records,
+    record_layout,
+    which_videos,
+)
 from decoder.training.train import TrainConfig, train
 from vjepa import checkpoint
 from vjepa.data.clips import normalize
@@ -51,7 +57,8 @@ def source():
 
 @pytest.fixture
 def key(model):
-    return CacheKey(checkpoint.fingerprint(model), 48, 4, "world", (0,), max_targets=6, seed=0)
+    videos = which_videos("world")
+    return CacheKey(checkpoint.fingerprint(model), 48, 4, "world", videos, (0,), 6, seed=0)
 
 
 @pytest.fixture
@@ -155,6 +162,20 @@ def test_a_cache_of_something_else_is_refused(open_cache, change):
     open_cache()
     with pytest.raises(InputError, match=next(iter(change))):
         open_cache(**change)
+
+
+def test_a_video_replaced_under_its_name_is_noticed(open_cache, tmp_path):
+    """Another size, or the same size and another time."""
+    videos, seen = tmp_path / "videos", []
+    videos.mkdir()
+    for content, time in ((b"a", 1), (b"bb", 1), (b"cc", 2)):
+        (videos / "one.mp4").write_bytes(content)
+        os.utime(videos / "one.mp4", (time, time))
+        seen.append(which_videos(str(videos)))
+    assert len(set(seen)) == 3
+    open_cache(videos=seen[0])
+    with pytest.raises(InputError, match="made with videos 1 files"):
+        open_cache(videos=seen[1])
 
 
 def test_a_damaged_shard_is_named(open_cache, model, source, accelerator):

@@ -9,6 +9,7 @@ it has its final name once it is whole.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from decoder.pipeline import to_tubelets
 from decoder.training.batch import Examples, MaskedClips, draw_clips, predict, to_model
 from vjepa.checkpoint import read_json
 from vjepa.config import ModelConfig
-from vjepa.data.sources import Source
+from vjepa.data.sources import Source, files_read
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.training import step_generator
@@ -48,6 +49,7 @@ class CacheKey:
         model_fingerprint: of the frozen model.
         image_size, num_frames: of its clips, pixels and frames.
         data: where the clips come from.
+        videos: `which_videos` that was then.
         levels: difficulties of the world.
         max_targets: hidden tokens of a clip, at most.
         seed: of clips and masks.
@@ -57,9 +59,22 @@ class CacheKey:
     image_size: int
     num_frames: int
     data: str
+    videos: str
     levels: tuple[int, ...]
     max_targets: int
     seed: int
+
+
+def which_videos(data: str) -> str:
+    """Which files a word for clips stands for: how many, and a digest of path, size and time.
+
+    Raises:
+        InputError: as of `vjepa.data.sources.files_read`.
+    """
+    files = [(str(path.absolute()), path.stat()) for path in files_read(data) if path.is_file()]
+    states = [(name, state.st_size, state.st_mtime_ns) for name, state in files]
+    digest = hashlib.sha256(json.dumps(states).encode()).hexdigest()[:12]
+    return f"{len(states)} files {digest}"
 
 
 def record_layout(config: ModelConfig, max_targets: int) -> np.dtype:

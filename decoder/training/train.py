@@ -28,7 +28,7 @@ from decoder.training.batch import (
     velocity_loss,
 )
 from decoder.training.estimate import announce
-from decoder.training.prediction_cache import CacheKey, PredictionCache
+from decoder.training.prediction_cache import CacheKey, PredictionCache, which_videos
 from vjepa import checkpoint
 from vjepa.data.sources import open_source
 from vjepa.errors import InputError
@@ -69,7 +69,7 @@ def start(config: TrainConfig, model: VJEPA) -> DecoderState:
             num_heads=config.num_heads,
             tubelet_size=shape.tubelet_size,
             overlap=config.overlap,
-            model_fingerprint=checkpoint.fingerprint(model),
+            model_fingerprint=checkpoint.Fingerprint(model).mark,
             model_name=short_name(config.model),
         )
     if config.begin_with:
@@ -174,10 +174,11 @@ def _open_material(
         announce(config, left, run.network, online, None, accelerator)
         return online
     key = CacheKey(
-        model_fingerprint=checkpoint.fingerprint(model),
+        model_fingerprint=checkpoint.Fingerprint(model).mark,
         image_size=shape.image_size,
         num_frames=shape.num_frames,
         data=config.data,
+        videos=which_videos(config.data),
         levels=config.levels,
         max_targets=config.max_targets,
         seed=config.seed,

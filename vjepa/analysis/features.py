@@ -20,7 +20,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from vjepa.config import ModelConfig
 from vjepa.data.clips import normalize

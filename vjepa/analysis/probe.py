@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from vjepa.analysis.features import FrozenModel, LabelledVideoClips, LabelledWorld, Tokens, encode
 from vjepa.analysis.fit import FITTED, TRAINED, ask, fit, fit_estimator
