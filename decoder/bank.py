@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from decoder.pipeline import paste
+from decoder.canvas import paste
 from vjepa.checkpoint import Fingerprint, default_dtype
 from vjepa.config import ModelConfig
 from vjepa.data.clips import bundled_clips, find_videos, normalize

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 import vjepa
 from decoder.media import gif_bytes, write
 from decoder.pairing import find_decoder, load_pipeline, train_command
-from decoder.pipeline import PredictionDecoderPipeline, paste
+from decoder.pipeline import PredictionDecoderPipeline
 from vjepa import masks
 from vjepa.checkpoint import BUNDLED, read_json, require_predictor
 from vjepa.config import ModelConfig
@@ -191,7 +191,7 @@ class Explorer:
             model,
             load_pipeline(beside, model) if beside else None,
             _read_card(folder),
-            train_command(name, **size),
+            train_command(name, model.config, **size),
         )
 
     @property
@@ -284,7 +284,8 @@ class Explorer:
         targets = clip.targets[:, seen.target_idx]
         with watch.stage("decode"):
             tubelets = self._decode(seen, targets, seeds, steps, guidance_scale, callback)
-        frames = paste(clip.frames, tubelets, mask, self.config).numpy()
+        canvas = self.pipeline.canvas(self.config)
+        frames = canvas.paste(clip.frames, tubelets, mask).numpy()
         found = self._inspection(seen, mask, watch)
         return Prediction(frames=frames[:-1], ceiling=frames[-1], **vars(found))
 
@@ -308,8 +309,8 @@ class Explorer:
         require_predictor(self.config)
         if self.pipeline is None:
             raise InputError(
-                f"This model has no decoder yet; train one (--data takes your videos): "
-                f"{self.train_command}"
+                f"This model has no decoder yet; train one, with the folder of your videos after "
+                f"--data: {self.train_command}"
             )
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from tiny import TINY
 
+from decoder.canvas import paste, to_tubelets
 from decoder.explorer import Explorer
 from decoder.network import CONDITIONS, TokenDecoder
 from decoder.pipeline import (
@@ -20,8 +21,6 @@ from decoder.pipeline import (
     draw_noise,
     draw_stable_noise,
     make_pipeline,
-    paste,
-    to_tubelets,
     velocity,
 )
 from decoder.scoring.score import score_decoder

@@ -137,7 +137,8 @@ def test_without_a_decoder_everything_but_decoding_works(model_folder, tmp_path,
 
 def test_the_command_is_one_that_the_command_line_takes(tmp_path, monkeypatch):
     source = tmp_path / "my models" / "vitl16.pth.tar"
-    line = train_command(source, num_frames=8, image_size=96)
+    shape = replace(TINY, embed_dim=1024, num_heads=16)
+    line = train_command(source, shape, data="my clips", num_frames=8, image_size=96)
     taken = []
     monkeypatch.setitem(commands.COMMANDS, "train", replace_train(taken))
     words = shlex.split(line)
@@ -146,6 +147,8 @@ def test_the_command_is_one_that_the_command_line_takes(tmp_path, monkeypatch):
     (config,) = taken
     assert (config.model, config.num_frames, config.image_size) == (str(source), 8, 96)
     assert config.cache_clips > 0 and config.out.match("vitl16-decoder")
+    assert (config.data, config.size) == ("my clips", "B")
+    assert "--data YOUR_VIDEOS" in train_command(source, shape)
 
 
 def replace_train(taken):
