@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ Correlation"). Each token's noise on its own stays standard normal.
 class PredictionDecoderPipeline(DiffusionPipeline):
     """Decodes features of hidden tokens to their pixels, or to the latents of an autoencoder."""
 
-    _optional_components = ("vae",)
+    _optional_components: ClassVar[list[str]] = ["vae"]
 
     def __init__(
         self,
