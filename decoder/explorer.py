@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
 
+import decoder
 import vjepa
-from decoder.media import gif_bytes, write
 from decoder.pairing import find_decoder, load_pipeline, train_command
 from decoder.pipeline import PredictionDecoderPipeline
 from vjepa import masks
@@ -78,11 +78,11 @@ class Prediction(Inspection):
         Raises:
             InputError: another ending, or a rate that is not positive.
         """
-        write(path, self.panels, fps)
+        decoder.write_frames(path, self.panels, fps)
 
     def _repr_html_(self) -> str:
         """The panels as a notebook shows them: moving."""
-        picture = base64.b64encode(gif_bytes(self.panels, PLAYBACK_FPS)).decode()
+        picture = base64.b64encode(decoder.gif_bytes(self.panels, PLAYBACK_FPS)).decode()
         words = f"{len(self.frames)} samples, and on the right the ceiling, from the true features"
         return f'<img src="data:image/gif;base64,{picture}" alt="{words}"><br>{words}'
 

@@ -41,7 +41,7 @@ def write_gif(path: str | Path, frames: Frames, fps: float) -> None:
     Path(path).write_bytes(gif_bytes(frames, fps))
 
 
-def write(path: str | Path, frames: Frames, fps: float) -> None:
+def write_frames(path: str | Path, frames: Frames, fps: float) -> None:
     """Write frames as what the file's ending says, .mp4 or .gif; for the rest see `write_mp4`.
 
     Raises:
