@@ -11,6 +11,8 @@ _HOMES = {
     "Prediction": "decoder.explorer",
     "PredictionDecoderPipeline": "decoder.pipeline",
     "TokenDecoder": "decoder.network",
+    "gif_bytes": "decoder.media",
+    "write_frames": "decoder.media",
 }
 __all__ = list(_HOMES)
 

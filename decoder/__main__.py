@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import tyro
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from decoder import media
 from decoder.bank import Bank, Progress
-from decoder.explorer import Explorer
-from decoder.media import read_mask
+from decoder.explorer import PLAYBACK_FPS, Explorer
+from decoder.media import read_mask, writer_of
 from decoder.pairing import read_of
 from decoder.scoring import report
 from decoder.scoring.score import score_decoder
@@ -25,7 +23,6 @@ from vjepa import errors
 from vjepa.checkpoint import require_predictor
 from vjepa.data.clips import find_videos
 from vjepa.data.sources import files_read
-from vjepa.errors import InputError
 
 
 def train(config: Annotated[TrainConfig, tyro.conf.arg(name="")]) -> None:
@@ -85,7 +82,7 @@ def decode(
     steps: int = 4,
     start: float = 0.0,
     fps: float | None = None,
-    playback_fps: float = 8.0,
+    playback_fps: float = PLAYBACK_FPS,
 ) -> None:
     """Decode what is predicted behind a mask, side by side: original, samples, ceiling.
 
@@ -101,15 +98,14 @@ def decode(
         fps: frames a second that are read; by default the published stride.
         playback_fps: frames a second of the result.
     """
-    writer = _writer(out)
+    writer = writer_of(out)
     errors.require_unread(out, [video, mask, decoder, *read_of(model)])
     explorer = Explorer.load(model, decoder=decoder)
     explorer.require_decoder()
     explorer.set_clip(video, start=start, fps=fps)
     result = explorer.predict(read_mask(mask, explorer.grid), seeds=seeds, steps=steps)
-    panels = [explorer.frames, *result.frames, result.ceiling]
     out.parent.mkdir(parents=True, exist_ok=True)
-    writer(out, np.concatenate(panels, axis=2), playback_fps)
+    writer(out, np.concatenate([explorer.frames, result.panels], axis=2), playback_fps)
     print(out)
 
 
@@ -123,7 +119,7 @@ def retrieve(
     clips: int | None = None,
     start: float = 0.0,
     fps: float | None = None,
-    playback_fps: float = 8.0,
+    playback_fps: float = PLAYBACK_FPS,
 ) -> None:
     """Show what is predicted by the nearest tubelets of other clips: original, collage, ceiling.
 
@@ -139,7 +135,7 @@ def retrieve(
         fps: frames a second that are read; by default the published stride.
         playback_fps: frames a second of the result.
     """
-    writer = _writer(out)
+    writer = writer_of(out)
     errors.require_unread(
         out, [video, mask, *read_of(model), *(find_videos(videos) if videos else ())]
     )
@@ -167,14 +163,6 @@ def _on(bar: tqdm) -> Progress:
         bar.update(done - bar.n)
 
     return show
-
-
-def _writer(out: Path) -> Callable[[Path, np.ndarray, float], None]:
-    """What writes frames to a file with such an ending."""
-    writers = {".mp4": media.write_mp4, ".gif": media.write_gif}
-    if out.suffix.lower() not in writers:
-        raise InputError(f"{out} must end in .mp4 or .gif.")
-    return writers[out.suffix.lower()]
 
 
 COMMANDS = {"train": train, "evaluate": evaluate, "decode": decode, "retrieve": retrieve}

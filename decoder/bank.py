@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from decoder.pipeline import paste
-from vjepa.checkpoint import default_dtype, fingerprint
+from decoder.canvas import paste
+from vjepa.checkpoint import Fingerprint, default_dtype
 from vjepa.config import ModelConfig
 from vjepa.data.clips import bundled_clips, find_videos, normalize
 from vjepa.data.datasets import LabelledVideos
@@ -95,11 +95,11 @@ class FeatureFiles:
 
     Args:
         folder: of the files; made when it is missing.
-        model: its fingerprint is written into every file.
+        model: its mark (`Fingerprint.mark`) is written into every file.
     """
 
     def __init__(self, folder: Path, model: VJEPA) -> None:
-        self.folder, self.fingerprint = Path(folder), fingerprint(model)
+        self.folder, self.owner = Path(folder), Fingerprint(model)
         self.shape = (model.config.num_tokens, model.config.output_dim)
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -117,9 +117,10 @@ class FeatureFiles:
                 owner, features = file.metadata().get("fingerprint"), file.get_tensor("features")
         except (SafetensorError, OSError, AttributeError) as error:
             raise InputError(f"{path} is damaged: delete it to have it made again.") from error
-        if owner != self.fingerprint or tuple(features.shape) != self.shape:
+        if not self.owner.matches(str(owner)) or tuple(features.shape) != self.shape:
+            theirs = str(owner).partition("-")[0]
             raise InputError(
-                f"The bank in {self.folder} is another model's ({owner}, not {self.fingerprint}): "
+                f"The bank in {self.folder} is another model's ({theirs}, not {self.owner}): "
                 "choose another folder."
             )
         return features
@@ -129,7 +130,7 @@ class FeatureFiles:
         path = self._path(clip)
         partial = path.with_suffix(".partial")
         tensors = {"features": features.contiguous().cpu()}
-        save_file(tensors, partial, {"fingerprint": self.fingerprint})
+        save_file(tensors, partial, {"fingerprint": self.owner.mark})
         partial.rename(path)
 
     def _path(self, clip: Tensor) -> Path:

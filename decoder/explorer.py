@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -13,19 +14,21 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
 
+import decoder
 import vjepa
 from decoder.pairing import find_decoder, load_pipeline, train_command
-from decoder.pipeline import PredictionDecoderPipeline, paste
+from decoder.pipeline import PredictionDecoderPipeline
 from vjepa import masks
 from vjepa.checkpoint import BUNDLED, read_json, require_predictor
 from vjepa.config import ModelConfig
-from vjepa.data.clips import normalize
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.tokens import split
 
+PLAYBACK_FPS = 8.0
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Inspection:
     """What the model predicts behind a mask; no decoder is needed.
 
@@ -42,8 +45,13 @@ class Inspection:
     timings: dict[str, float]
     typical_error: tuple[float, float] | None
 
+    def __repr__(self) -> str:
+        """One line: a clip's numbers are thousands."""
+        hidden, mean = len(self.predictions), float(np.nanmean(self.error))
+        return f"<{type(self).__name__}: {hidden} tokens predicted, mean error {mean:.3f}>"
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Prediction(Inspection):
     """The same, decoded.
 
@@ -54,6 +62,29 @@ class Prediction(Inspection):
 
     frames: UInt8[np.ndarray, "S T H W 3"]
     ceiling: UInt8[np.ndarray, "T H W 3"]
+
+    @property
+    def panels(self) -> UInt8[np.ndarray, "T H W_all 3"]:
+        """The samples side by side, and the ceiling on their right."""
+        return np.concatenate([*self.frames, self.ceiling], axis=2)
+
+    def save(self, path: str | Path, fps: float = PLAYBACK_FPS) -> None:
+        """Writes the panels as a moving picture.
+
+        Args:
+            path: ends in .mp4 or .gif.
+            fps: frames a second.
+
+        Raises:
+            InputError: another ending, or a rate that is not positive.
+        """
+        decoder.write_frames(path, self.panels, fps)
+
+    def _repr_html_(self) -> str:
+        """The panels as a notebook shows them: moving."""
+        picture = base64.b64encode(decoder.gif_bytes(self.panels, PLAYBACK_FPS)).decode()
+        words = f"{len(self.frames)} samples, and on the right the ceiling, from the true features"
+        return f'<img src="data:image/gif;base64,{picture}" alt="{words}"><br>{words}'
 
 
 @dataclass(frozen=True)
@@ -160,7 +191,7 @@ class Explorer:
             model,
             load_pipeline(beside, model) if beside else None,
             _read_card(folder),
-            train_command(name, **size),
+            train_command(name, model.config, **size),
         )
 
     @property
@@ -216,7 +247,7 @@ class Explorer:
                 f"shape {clip.shape}: read them with vjepa.read_frames."
             )
         frames = torch.tensor(clip)
-        pixels = normalize(frames).to(self.model.device, self.model.dtype).unsqueeze(0)
+        pixels = vjepa.normalize(frames).to(self.model.device, self.model.dtype).unsqueeze(0)
         self._clip = EncodedClip(frames, pixels, self.model.target_features(pixels))
 
     @torch.no_grad()
@@ -253,7 +284,8 @@ class Explorer:
         targets = clip.targets[:, seen.target_idx]
         with watch.stage("decode"):
             tubelets = self._decode(seen, targets, seeds, steps, guidance_scale, callback)
-        frames = paste(clip.frames, tubelets, mask, self.config).numpy()
+        canvas = self.pipeline.canvas(self.config)
+        frames = canvas.paste(clip.frames, tubelets, mask).numpy()
         found = self._inspection(seen, mask, watch)
         return Prediction(frames=frames[:-1], ceiling=frames[-1], **vars(found))
 
@@ -277,8 +309,8 @@ class Explorer:
         require_predictor(self.config)
         if self.pipeline is None:
             raise InputError(
-                f"This model has no decoder yet; train one (--data takes your videos): "
-                f"{self.train_command}"
+                f"This model has no decoder yet; train one, with the folder of your videos after "
+                f"--data: {self.train_command}"
             )
 
     @torch.no_grad()

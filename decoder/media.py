@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -38,6 +39,28 @@ def write_mp4(path: str | Path, frames: Frames, fps: float) -> None:
 def write_gif(path: str | Path, frames: Frames, fps: float) -> None:
     """Write frames as a GIF that loops for ever; arguments and errors as for `write_mp4`."""
     Path(path).write_bytes(gif_bytes(frames, fps))
+
+
+def write_frames(path: str | Path, frames: Frames, fps: float) -> None:
+    """Write frames as what the file's ending says, .mp4 or .gif; for the rest see `write_mp4`.
+
+    Raises:
+        InputError: as there, and another ending.
+    """
+    writer_of(path)(path, frames, fps)
+
+
+def writer_of(path: str | Path) -> Callable[[Path, Frames, float], None]:
+    """What writes frames to a file with such an ending.
+
+    Raises:
+        InputError: there is nothing for it.
+    """
+    writers = {".mp4": write_mp4, ".gif": write_gif}
+    suffix = Path(path).suffix.lower()
+    if suffix not in writers:
+        raise InputError(f"{path} must end in .mp4 or .gif.")
+    return writers[suffix]
 
 
 def mp4_bytes(frames: Frames, fps: float) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -20,6 +21,17 @@ from vjepa.masks import Grid
 from vjepa.tokens import position_table, take
 from vjepa.transformer import Attention, Mlp
 
+
+class Size(NamedTuple):
+    """Of a network: width, blocks, heads."""
+
+    width: int
+    depth: int
+    num_heads: int
+
+
+SIZES = {"demo": Size(256, 4, 4), "B": Size(768, 12, 12), "L": Size(1024, 24, 16)}
+"""The bundled decoder's, and those of DiT-B and DiT-L (Peebles and Xie 2023, table 1)."""
 CONDITIONS = {"target": 0, "predicted": 1, "null": 2}
 """What a condition can be: true features (the ceiling), predictions, or nothing (the prior)."""
 TIMESTEPS = 1000
@@ -31,15 +43,17 @@ class TokenDecoder(ModelMixin, ConfigMixin):
 
     Args:
         grid: tokens along time, height and width.
-        tubelet_dim: numbers in a tubelet (3 x frames x pixels).
+        tubelet_dim: numbers in a tubelet: 3 x frames x pixels, or those of its latents.
         feature_dim: width of the model's features.
         width, depth, num_heads: of the transformer.
         tubelet_size: frames in a tubelet.
         overlap: margin, in pixels, that every token draws beyond its own; there neighbours are
             blended, so that no seams show.
-        model_fingerprint: `vjepa.checkpoint.fingerprint` of the model whose features it decodes.
+        model_fingerprint: the mark (`vjepa.checkpoint.Fingerprint`) of the model that it decodes.
         model_name: what that model was called in training.
     """
+
+    _supports_gradient_checkpointing = True
 
     @register_to_config
     def __init__(
@@ -56,6 +70,7 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         model_name: str | None = None,
     ) -> None:
         super().__init__()
+        self.gradient_checkpointing = False
         self.pixels_in = nn.Linear(tubelet_dim, width)
         self.feature_in = nn.Linear(feature_dim, width)
         self.null_feature = nn.Parameter(torch.zeros(width))
@@ -65,7 +80,8 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         self.blocks = nn.ModuleList(ModulatedBlock(width, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         outer = math.isqrt(tubelet_dim // (3 * tubelet_size)) + 2 * overlap
-        self.pixels_out = nn.Linear(width, 3 * tubelet_size * outer**2)
+        drawn = 3 * tubelet_size * outer**2 if overlap else tubelet_dim
+        self.pixels_out = nn.Linear(width, drawn)
         self.register_buffer("position", position_table(tuple(grid), width), persistent=False)
         self.apply(_init)
         nn.init.zeros_(self.pixels_out.weight)
@@ -99,8 +115,13 @@ class TokenDecoder(ModelMixin, ConfigMixin):
         modulation = self.modulation(self.sigma_in(level.to(dtype)))  # (B, 6 W)
         modulation = modulation.unflatten(1, (1, 6, -1)).unbind(2)  # 6 x (B, 1, W)
         for block in self.blocks:
-            x = block(x, modulation)
+            x = self._run(block, x, modulation)
         return self._own_pixels(self.pixels_out(self.norm(x)), target_idx, blended)
+
+    def _run(self, block: ModulatedBlock, x: Tensor, modulation: tuple) -> Tensor:
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(block, x, modulation)
+        return block(x, modulation)
 
     def _own_pixels(self, wide: Tensor, target_idx: Tensor, blended: bool) -> Tensor:
         config = self.config

@@ -10,13 +10,16 @@ from diffusers.utils import logging
 
 from decoder.network import TokenDecoder
 from decoder.pipeline import PredictionDecoderPipeline
-from vjepa.checkpoint import BUNDLED, fingerprint, read_json
+from vjepa.checkpoint import BUNDLED, Fingerprint, default_device, read_json
+from vjepa.config import ModelConfig
 from vjepa.errors import InputError
 from vjepa.formats import published
 from vjepa.model import VJEPA
 
-CACHE_CLIPS = 4096
-"""Examples that the command for a new decoder keeps on disk; 3 GB for ViT-L."""
+CACHE_CLIPS, CACHE_BYTES = 4096, 16_000_000_000
+"""What the command for a new decoder keeps on disk, at most; a clip of ViT-L takes 8 MB."""
+YOURS = "YOUR_VIDEOS"
+"""Stands in the command for the folder that a person has."""
 
 
 def find_decoder(model: VJEPA, near: Path | None = None) -> Path | None:
@@ -27,11 +30,11 @@ def find_decoder(model: VJEPA, near: Path | None = None) -> Path | None:
         near: file or folder of the model: `decoder/` in it, beside it, and in the folders beside it
             is looked at first, then that of every folder in the folder of models.
     """
-    print_of_model = fingerprint(model)
+    ours = Fingerprint(model)
     for folder in _candidates(near):
         config = _network_config(folder)
         same_grid = tuple(config.get("grid", ())) == model.grid
-        if same_grid and config.get("model_fingerprint") == print_of_model:
+        if same_grid and ours.matches(str(config.get("model_fingerprint"))):
             return folder
     return None
 
@@ -67,29 +70,48 @@ def require_pair(network: TokenDecoder, model: VJEPA, folder: Path) -> None:
             f"{theirs.feature_dim} features; this one has {model.grid} and {shape.output_dim}: "
             "train one with python -m decoder train --model."
         )
-    ours = fingerprint(model)
-    if theirs.model_fingerprint not in (None, ours):
+    known, ours = theirs.model_fingerprint, Fingerprint(model)
+    if known is not None and not ours.matches(known):
         raise InputError(
             f"The decoder in {folder} belongs to the model {theirs.model_name or 'without a name'} "
-            f"({theirs.model_fingerprint}), not to this one ({ours}): train one with "
+            f"({known.partition('-')[0]}), not to this one ({ours}): train one with "
             "python -m decoder train --model."
         )
 
 
 def train_command(
-    name: str | Path, *, num_frames: int | None = None, image_size: int | None = None
+    name: str | Path,
+    config: ModelConfig,
+    *,
+    data: str | Path = YOURS,
+    num_frames: int | None = None,
+    image_size: int | None = None,
 ) -> str:
     """The command that trains a decoder where `find_decoder` will look for it.
 
+    Of a size that suits the model; with a cache where there is no GPU, which is as fast without.
+
     Args:
         name: the model, by name or path.
+        config: its shape.
+        data: what to train on: a folder of videos, or a word for one.
         num_frames, image_size: of its clips, when they are not those it was trained on.
     """
-    words = ["python", "-m", "decoder", "train", "--model", str(name)]
+    words = ["python", "-m", "decoder", "train", "--model", str(name), "--data", str(data)]
+    words += ["--size", size_for(config)]
     words += ["--num-frames", str(num_frames)] if num_frames else []
     words += ["--image-size", str(image_size)] if image_size else []
-    words += ["--cache-clips", str(CACHE_CLIPS), "--out", str(default_folder(name))]
-    return shlex.join(words)
+    if default_device().type == "cpu":
+        clip = config.num_tokens * (4 * config.output_dim + config.tubelet_dim)
+        words += ["--cache-clips", str(min(CACHE_CLIPS, CACHE_BYTES // clip))]
+    return shlex.join([*words, "--out", str(default_folder(name))])
+
+
+def size_for(config: ModelConfig) -> str:
+    """The size of decoder, one of `SIZES`, for a model: about as wide as its tokens."""
+    if config.embed_dim < 512:
+        return "demo"
+    return "B" if config.embed_dim <= 1024 else "L"
 
 
 def default_folder(name: str | Path) -> Path:

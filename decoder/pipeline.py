@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
-from einops import rearrange
-from jaxtyping import Bool, Float, Int64, UInt8
+from diffusers import AutoencoderKL, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from jaxtyping import Float, Int64
 from torch import Generator, Tensor
 
+from decoder.canvas import Canvas, Latents, Pixels
 from decoder.network import CONDITIONS, TokenDecoder
 from vjepa.config import ModelConfig
-from vjepa.tokens import patchify, pixel_mask, take, unpatchify
+from vjepa.tokens import take
 
 SHARED = 0.8
 """Share of the variance that all time steps have in common.
@@ -26,11 +27,22 @@ Correlation"). Each token's noise on its own stays standard normal.
 
 
 class PredictionDecoderPipeline(DiffusionPipeline):
-    """Decodes features of hidden tokens to their pixels."""
+    """Decodes features of hidden tokens to their pixels, or to the latents of an autoencoder."""
 
-    def __init__(self, network: TokenDecoder, scheduler: FlowMatchEulerDiscreteScheduler) -> None:
+    _optional_components: ClassVar[list[str]] = ["vae"]
+
+    def __init__(
+        self,
+        network: TokenDecoder,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+        vae: AutoencoderKL | None = None,
+    ) -> None:
         super().__init__()
-        self.register_modules(network=network, scheduler=scheduler)
+        self.register_modules(network=network, scheduler=scheduler, vae=vae)
+
+    def canvas(self, config: ModelConfig) -> Canvas:
+        """What is drawn on, for a model's clips."""
+        return Pixels(config) if self.vae is None else Latents(self.vae, config)
 
     @torch.no_grad()
     def __call__(
@@ -56,7 +68,7 @@ class PredictionDecoderPipeline(DiffusionPipeline):
             callback_on_step_end: called with (step, the clean tubelets as guessed so far).
 
         Returns:
-            clean tubelets, float32, -1..1.
+            clean tubelets, float32: pixels, -1..1, or latents.
         """
         device = self.network.device
         condition = torch.tensor([CONDITIONS[name] for name in conditions], device=device)
@@ -71,7 +83,7 @@ class PredictionDecoderPipeline(DiffusionPipeline):
             x = self.scheduler.step(flow, timestep, x, return_dict=False)[0]
             if callback_on_step_end:
                 callback_on_step_end(step, clean)
-        return x.clamp(-1, 1)
+        return x.clamp(-1, 1) if self.vae is None else x
 
     def _noise(self, target_idx: Tensor, generator: Sequence[Generator]) -> Tensor:
         config = self.network.config
@@ -97,9 +109,11 @@ def velocity(
     return (noisy - clean) / sigma[:, None, None]
 
 
-def make_pipeline(network: TokenDecoder) -> PredictionDecoderPipeline:
+def make_pipeline(
+    network: TokenDecoder, vae: AutoencoderKL | None = None
+) -> PredictionDecoderPipeline:
     """A pipeline around a network, with the plain flow-matching solver."""
-    return PredictionDecoderPipeline(network, FlowMatchEulerDiscreteScheduler(shift=1.0))
+    return PredictionDecoderPipeline(network, FlowMatchEulerDiscreteScheduler(shift=1.0), vae)
 
 
 def draw_noise(
@@ -111,11 +125,12 @@ def draw_noise(
         grid: tokens along time, height and width.
         dim: numbers in a tubelet.
         idx: which tokens.
-        generator: source of the noise.
+        generator: source of the noise, which is drawn on its device.
     """
     _, h, w = grid
-    shared = torch.randn(len(idx), h * w, dim, generator=generator)
-    own = torch.randn(*idx.shape, dim, generator=generator)
+    drawn = {"generator": generator, "device": generator.device}
+    shared = torch.randn(len(idx), h * w, dim, **drawn)
+    own = torch.randn(*idx.shape, dim, **drawn)
     return math.sqrt(SHARED) * take(shared, idx % (h * w)) + math.sqrt(1 - SHARED) * own
 
 
@@ -128,25 +143,3 @@ def draw_stable_noise(
     """
     every = torch.arange(math.prod(grid)).unsqueeze(0)
     return draw_noise(grid, dim, every, generator)[0, idx]
-
-
-def to_tubelets(
-    frames: UInt8[Tensor, "B T H W 3"], target_idx: Int64[Tensor, "B M"], config: ModelConfig
-) -> Float[Tensor, "B M P"]:
-    """The hidden tubelets' pixels, -1..1."""
-    pixels = rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1
-    return take(patchify(pixels, config), target_idx)
-
-
-def paste(
-    frames: UInt8[Tensor, "T H W 3"],
-    tubelets: Float[Tensor, "S M P"],
-    mask: Bool[Tensor, "t h w"],
-    config: ModelConfig,
-) -> UInt8[Tensor, "S T H W 3"]:
-    """The clip with its hidden region replaced; visible pixels stay what they are, exactly."""
-    grid = torch.zeros(len(tubelets), config.num_tokens, tubelets.shape[-1])
-    grid[:, mask.flatten()] = tubelets.float().cpu()
-    pixels = rearrange(unpatchify(grid, config), "s c t h w -> s t h w c")
-    decoded = ((pixels + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return torch.where(pixel_mask(mask, config)[..., None], decoded, frames)

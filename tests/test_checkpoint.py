@@ -12,6 +12,7 @@ from tiny import TINY
 import vjepa
 from vjepa import checkpoint
 from vjepa.errors import InputError
+from vjepa.formats.files import default_device, default_dtype
 from vjepa.model import VJEPA
 
 
@@ -124,3 +125,13 @@ def test_a_pickle_with_code_runs_nothing(tmp_path):
     torch.save({"encoder": Hostile(tmp_path / "owned"), "predictor": {}}, path)
     refused(path)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "chosen"), [({"cuda", "mps"}, "cuda"), ({"mps"}, "mps"), (set(), "cpu")]
+)
+def test_a_gpu_is_chosen_where_there_is_one(monkeypatch, there, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in there)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
+    assert default_device().type == chosen
+    assert default_dtype(torch.device("mps")) == torch.float32

@@ -1,13 +1,18 @@
 """The decoder: it sees the hidden tokens alone, samples repeat, training resumes, A beats D."""
 
+import base64
+import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import TINY
 
+from decoder.canvas import paste, to_tubelets
 from decoder.explorer import Explorer
 from decoder.network import CONDITIONS, TokenDecoder
 from decoder.pipeline import (
@@ -16,8 +21,6 @@ from decoder.pipeline import (
     draw_noise,
     draw_stable_noise,
     make_pipeline,
-    paste,
-    to_tubelets,
     velocity,
 )
 from decoder.scoring.score import score_decoder
@@ -149,6 +152,20 @@ def test_visible_pixels_are_the_clip_s_own(explorer, frames, mask):
     np.testing.assert_array_equal(np.isnan(result.error), ~mask.numpy())
     assert result.predictions.shape == (int(mask.sum()), CONFIG.embed_dim)
     assert set(result.timings) == {"context", "predict", "decode"}
+
+
+def test_a_notebook_shows_a_prediction_moving_and_in_a_line(explorer, frames, mask, tmp_path):
+    explorer.set_clip(frames)
+    result = explorer.predict(mask, seeds=(0, 1), steps=1)
+    assert len(repr(result).splitlines()) == len(repr(explorer.inspect(mask)).splitlines()) == 1
+    (shown,) = re.findall(r'src="data:image/gif;base64,([^"]+)"', result._repr_html_())
+    picture = Image.open(io.BytesIO(base64.b64decode(shown)))
+    assert picture.n_frames > 1
+    assert picture.size == (3 * CONFIG.image_size, CONFIG.image_size)
+    result.save(tmp_path / "seen.mp4")
+    assert (tmp_path / "seen.mp4").stat().st_size
+    with pytest.raises(InputError, match=r"mp4 or \.gif"):
+        result.save(tmp_path / "seen.avi")
 
 
 def test_what_is_hidden_cannot_change_the_samples(explorer, frames, mask):

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from tiny import TINY
 
+from decoder.canvas import to_tubelets
 from decoder.explorer import Explorer
 from decoder.network import TokenDecoder
-from decoder.pipeline import make_pipeline, to_tubelets
+from decoder.pipeline import make_pipeline
 from decoder.scoring import cases, report
 from decoder.scoring.held_out import (
     HeldOutVideos,

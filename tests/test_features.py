@@ -1,13 +1,24 @@
 """Features on disk: computed once, in any number of sittings, and never another model's."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from tiny import TINY
 
-from vjepa.analysis.features import LabelledWorld, TokenFile, encode, pool
+from vjepa.analysis.features import (
+    LabelledVideoClips,
+    LabelledWorld,
+    TokenFile,
+    encode,
+    pool,
+    token_path,
+)
 from vjepa.baselines import random_twin
 from vjepa.data.clips import normalize
+from vjepa.data.datasets import LabelledVideos
 from vjepa.model import VJEPA, normalize_features
 
 
@@ -47,7 +58,7 @@ def test_what_is_kept_is_what_the_model_says(model, tmp_path):
 def test_an_interrupted_run_goes_on_where_it_was(model, tmp_path):
     whole = encode({"tiny": model}, clips(), tmp_path / "whole")["tiny"]
     (tmp_path / "torn").mkdir()
-    file = TokenFile(tmp_path / "torn", model, clips())
+    file = TokenFile(token_path(tmp_path / "torn", model, clips()), model, clips())
     file.append(*next(clips().stream(0)))
     with file.path.open("ab") as torn:
         torn.write(b"half a record")
@@ -68,6 +79,27 @@ def test_nothing_is_encoded_twice(model, tmp_path):
     assert (fewer.label("appearance") == again["tiny"].label("appearance")[:40]).all()
 
 
+def test_two_probes_at_once_on_one_cache_leave_every_record_right(model, tmp_path):
+    """Two threads with locks of their own, as two processes would have: one waits."""
+    expected = encode({"tiny": model}, clips(), tmp_path / "alone")["tiny"].records.tobytes()
+    with ThreadPoolExecutor(2) as pool_of_two:
+        runs = [
+            pool_of_two.submit(encode, {"tiny": Counting(model)}, clips(), tmp_path / "shared")
+            for _ in range(2)
+        ]
+    assert {run.result()["tiny"].records.tobytes() for run in runs} == {expected}
+
+
+def test_a_video_replaced_under_its_name_is_noticed(tmp_path):
+    path, seen = tmp_path / "one.mp4", set()
+    for content, time in ((b"a", 1), (b"bb", 1), (b"cc", 2)):
+        path.write_bytes(content)
+        os.utime(path, (time, time))
+        videos = LabelledVideos((path,), np.zeros(1, int), ("a",), tmp_path)
+        seen.add(LabelledVideoClips(videos, TINY).digest)
+    assert len(seen) == 3
+
+
 def test_whatever_changes_the_features_changes_the_file(model, tmp_path):
     in_half = random_twin(VJEPA(TINY), seed=3).bfloat16()
     asked = [
@@ -78,8 +110,8 @@ def test_whatever_changes_the_features_changes_the_file(model, tmp_path):
         (model, clips(seed=1)),
         (model, LabelledWorld(1, "train", 64, TINY)),
     ]
-    assert len({TokenFile(tmp_path, *pair).path for pair in asked}) == len(asked)
-    assert TokenFile(tmp_path, model, clips(50)).path == TokenFile(tmp_path, *asked[0]).path
+    assert len({token_path(tmp_path, *pair) for pair in asked}) == len(asked)
+    assert token_path(tmp_path, model, clips(50)) == token_path(tmp_path, *asked[0])
 
 
 def test_pooling_ignores_the_order_of_tokens():

@@ -6,10 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.decomposition import PCA
 from tiny import TINY
 
-from vjepa import masks
+import vjepa
+from vjepa import checkpoint, masks
 from vjepa.config import ModelConfig
+from vjepa.data.clips import bundled_clips, denormalize, normalize
 from vjepa.errors import InputError
 from vjepa.masks import MaskBatch
 from vjepa.model import VJEPA, normalize_features
@@ -215,9 +218,45 @@ def test_an_impossible_shape_is_refused(fields):
         ModelConfig.from_dict(CONFIG.to_dict() | fields)
 
 
-def test_a_clip_is_taken_in_any_precision(model, clips):
-    low = model.bfloat16().encode(clips)
-    assert low.dtype == torch.bfloat16
+def test_features_go_into_scikit_learn_as_they_are(model, clips):
+    """From frames, from a clip, from several; from weights in low precision too."""
+    frames = denormalize(clips)
+    several = model.encode(frames.numpy())
+    assert torch.equal(model.encode(frames[0].numpy()), several[0])
+    torch.testing.assert_close(model.encode(normalize(frames)), several)
+    one = model.bfloat16().encode(clips[0])
+    assert (one.dtype, one.device.type) == (torch.float32, "cpu")
+    assert PCA(2).fit_transform(one).shape == (CONFIG.num_tokens, 2)
+
+
+def test_a_path_is_encoded_as_its_clip_is():
+    model, path = vjepa.load("demo", device="cpu"), bundled_clips()["cup_tilt_zoom"]
+    clip = vjepa.read_clip(path, model.config)
+    assert torch.equal(model.encode(path), model.encode(clip))
+    assert torch.equal(model.encode(str(path)), model.encode(clip[None])[0])
+    with pytest.raises(InputError, match="no file"):
+        model.encode("nowhere.mp4")
+
+
+@pytest.mark.parametrize("family", ["vjepa", "vjepa-rotary", "vjepa2", "vjepa2.1"])
+def test_predictions_lie_where_the_clip_s_tokens_do(tmp_path, family):
+    """A clip of another size: as the model that was opened for that size says."""
+    torch.manual_seed(0)
+    deep = {"depth": 12, "target_layers": 4} if family == "vjepa2.1" else {}
+    checkpoint.save(
+        checkpoint.fresh(replace(CONFIG, family=family, **deep)), tmp_path, torch.float32
+    )
+    model = checkpoint.load(tmp_path, dtype=torch.float32)
+    right = checkpoint.load(tmp_path, dtype=torch.float32, image_size=48, num_frames=6)
+    clips, said = torch.randn(1, 3, 6, 48, 48), []
+    idx = torch.randperm(right.config.num_tokens)[None]
+    context_idx, target_idx = idx[:, :40], idx[:, 40:]
+    for each, grid in ((right, None), (model, right.grid)):
+        context = each.encode_context(clips, context_idx, grid)
+        said.append(each.predict(context, context_idx, target_idx, grid=grid))
+    torch.testing.assert_close(*said, atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match=r"grid=\(3, 6, 6\)"):
+        model.encode_context(clips, context_idx)
 
 
 def test_an_old_file_s_levels_are_the_target_layers():

@@ -1,5 +1,6 @@
 """Pairing: a decoder is found by the weights it was trained on, and another's is refused."""
 
+import copy
 import json
 import shlex
 from dataclasses import replace
@@ -15,7 +16,7 @@ from decoder.network import TokenDecoder
 from decoder.pairing import default_folder, find_decoder, load_pipeline, train_command
 from decoder.pipeline import make_pipeline
 from vjepa import checkpoint, masks
-from vjepa.checkpoint import fingerprint
+from vjepa.checkpoint import Fingerprint, fingerprint
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 
@@ -48,7 +49,7 @@ def save_decoder(model, folder, name="mine", grid=TINY.grid):
         width=32,
         depth=1,
         num_heads=2,
-        model_fingerprint=fingerprint(model),
+        model_fingerprint=Fingerprint(model).mark,
         model_name=name,
     )
     make_pipeline(network).save_pretrained(folder)
@@ -66,7 +67,7 @@ def test_the_bundled_decoder_names_the_bundled_model():
     demo = checkpoint.load("demo", device="cpu")
     folder = checkpoint.BUNDLED["demo"].parent / "decoder"
     config = json.loads((folder / "network" / "config.json").read_text())
-    assert config["model_fingerprint"] == fingerprint(demo)
+    assert Fingerprint(demo).matches(config["model_fingerprint"])
     assert find_decoder(demo, checkpoint.BUNDLED["demo"]) == folder
 
 
@@ -77,7 +78,7 @@ def test_the_right_one_of_several_is_found(model, other, tmp_path, runs):
     assert find_decoder(model, near) is None
     right = save_decoder(model, runs / "b" / "decoder")
     assert find_decoder(model, near) == right
-    assert find_decoder(model.bfloat16().float()) == right
+    assert find_decoder(copy.deepcopy(model).bfloat16()) == right
     sibling = save_decoder(model, near.parent / "model-decoder" / "decoder")
     assert find_decoder(model, near) == sibling
     beside = save_decoder(model, near.parent / "decoder")
@@ -136,7 +137,8 @@ def test_without_a_decoder_everything_but_decoding_works(model_folder, tmp_path,
 
 def test_the_command_is_one_that_the_command_line_takes(tmp_path, monkeypatch):
     source = tmp_path / "my models" / "vitl16.pth.tar"
-    line = train_command(source, num_frames=8, image_size=96)
+    shape = replace(TINY, embed_dim=1024, num_heads=16)
+    line = train_command(source, shape, data="my clips", num_frames=8, image_size=96)
     taken = []
     monkeypatch.setitem(commands.COMMANDS, "train", replace_train(taken))
     words = shlex.split(line)
@@ -145,6 +147,8 @@ def test_the_command_is_one_that_the_command_line_takes(tmp_path, monkeypatch):
     (config,) = taken
     assert (config.model, config.num_frames, config.image_size) == (str(source), 8, 96)
     assert config.cache_clips > 0 and config.out.match("vitl16-decoder")
+    assert (config.data, config.size) == ("my clips", "B")
+    assert "--data YOUR_VIDEOS" in train_command(source, shape)
 
 
 def replace_train(taken):
@@ -157,6 +161,25 @@ def replace_train(taken):
         taken.append(config)
 
     return train
+
+
+@pytest.mark.parametrize("name", ["encoder.blocks.0.mlp.fc1.weight", "predictor.norm.bias"])
+def test_the_last_bit_of_any_weight_changes_the_fingerprint(model, name):
+    known, changed = Fingerprint(model), copy.deepcopy(model)
+    changed.get_parameter(name).data.view(torch.int32).flatten()[-1] ^= 1
+    assert fingerprint(changed) != str(known) and not Fingerprint(changed).matches(known.mark)
+
+
+def test_a_decoder_knows_its_model_in_another_precision(model, tmp_path):
+    """Trained in bfloat16 on one machine, opened in float32 on another, and the other way."""
+    folder = tmp_path / "model"
+    checkpoint.save(model, folder, torch.float32)
+    models = [checkpoint.load(folder, dtype=d) for d in (torch.float32, torch.bfloat16)]
+    exact, low = map(Fingerprint, models)
+    assert exact.matches(low.mark) and low.matches(exact.mark) and str(exact) != str(low)
+    other = make_model(2)
+    assert not Fingerprint(other).matches(low.mark)
+    assert not Fingerprint(other.bfloat16()).matches(exact.mark)
 
 
 def test_another_clip_size_keeps_the_fingerprint(model_folder):

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_video
+from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression, RidgeCV
 from tiny import TINY
 
 import vjepa.__main__ as commands
 from vjepa import checkpoint
 from vjepa.analysis import fit, probe
 from vjepa.analysis.features import Tokens
+from vjepa.analysis.intervals import share_interval
+from vjepa.analysis.linear import LogisticProbe, RidgeProbe
 from vjepa.analysis.tasks import WORLD_TASKS, Location
 from vjepa.baselines import random_twin
 from vjepa.data.datasets import open_dataset
@@ -83,6 +87,39 @@ def test_a_share_is_another_one_for_each_seed():
     assert sorted(probe.choose(train, 1.0, 5).rows) == list(range(300))
 
 
+def test_a_share_holds_every_class_as_often_as_all_do():
+    train = tokens(0)
+    everywhere = np.bincount(train.label("motion"), minlength=12)
+    for seed in range(3):
+        chosen = probe.choose(train, 0.2, seed, MOTION)
+        found = np.bincount(chosen.label("motion"), minlength=12)
+        assert np.abs(found - 0.2 * everywhere).max() <= 1 and len(chosen) == 60
+    assert not np.array_equal(chosen.rows, probe.choose(train, 0.2, 0, MOTION).rows)
+
+
+@pytest.mark.parametrize("right", [0, 1, 5, 9, 10])
+def test_an_interval_of_shares_stays_within_0_and_1(right):
+    """Wilson's, by scipy; certainty is not had from ten clips."""
+    scores = np.repeat([1.0, 0.0], [right, 10 - right])
+    low, high = share_interval(scores)["ci95"]
+    expected = binomtest(right, 10).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-3)
+    assert 0 <= low < high <= 1
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_linear_probe_is_scikit_learn_s(classes):
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(80, 30)), rng.integers(classes, size=80)
+    ours = LogisticProbe(C=0.1).fit(x, labels).predict_proba(x)
+    theirs = LogisticRegression(C=0.1, max_iter=5000, tol=1e-8).fit(x, labels).predict_proba(x)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    boxes, alphas = x[:, :4] + rng.normal(size=(80, 4)), tuple(np.logspace(0, 5, 11))
+    ridge, known = RidgeProbe(alphas).fit(x, boxes), RidgeCV(alphas).fit(x, boxes)
+    assert ridge.alpha_ == pytest.approx(known.alpha_)
+    np.testing.assert_allclose(ridge.predict(x), known.predict(x), atol=1e-8)
+
+
 def test_a_row_averages_seeds_clip_by_clip():
     scores = {
         ("model", 1.0, 0): {("motion", "knn"): np.array([1.0, 1.0, 0.0, 0.0])},
@@ -92,8 +129,8 @@ def test_a_row_averages_seeds_clip_by_clip():
     }
     (row,) = probe.table(scores, tokens(0), tokens(0), [MOTION])
     assert row["accuracy"]["mean"] == 0.5
-    width = 1.96 * np.std([1, 0.5, 0.5, 0], ddof=1) / 2  # of the four clips, not of eight scores
-    assert row["accuracy"]["ci95"] == pytest.approx([0.5 - width, 0.5 + width])
+    of_clips = share_interval(np.array([1, 0.5, 0.5, 0]))  # of the four, not of eight scores
+    assert row["accuracy"]["ci95"] == of_clips["ci95"]
     assert row["above_random"]["mean"] == pytest.approx(0.5 - 0.125)
     assert row["by_seed"] == [0.5, 0.5]
 

@@ -12,6 +12,7 @@ _HOMES = {
     "load_probe": "vjepa.analysis.attentive",
     "read_clip": "vjepa.data.clips",
     "read_frames": "vjepa.data.clips",
+    "normalize": "vjepa.data.clips",
     "open_dataset": "vjepa.data.datasets",
     "ModelConfig": "vjepa.config",
     "VJEPA": "vjepa.model",

@@ -12,11 +12,12 @@ from typing import Annotated
 
 import torch
 import tyro
+from accelerate import PartialState
 from torch import Generator
 
 import vjepa
 from vjepa import config, errors
-from vjepa.analysis import following
+from vjepa.analysis import following, streamed
 from vjepa.analysis import probe as probing
 from vjepa.analysis import surprise as surprising
 from vjepa.baselines import ImageBackbone
@@ -84,6 +85,8 @@ def probe(
     views: int = 3,
     image_backbone: str | None = None,
     image_weights: Path | None = None,
+    probe_file: Path | None = None,
+    labels_file: Path | None = None,
     cache: Path = probing.CACHE,
     json_line: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -107,10 +110,16 @@ def probe(
         views: crops of every test clip, 1 or 3; answers to them are averaged.
         image_backbone: a timm image model to compare with, applied frame by frame.
         image_weights: the file of its weights.
+        probe_file: a trained probe, a published one too: it is scored on the test videos, and
+            nothing is trained.
+        labels_file: names of its outputs, one a line, where it has none of its own.
         cache: folder where features are kept; about 1 GB for 6,500 clips and the demo model.
         json_line: print one line of JSON; with several tasks, probes or labels, a list.
     """
     loaded = vjepa.load(model)
+    if probe_file is not None:
+        _score(loaded, probe_file, labels_file, _test_videos(data, test, videos), clips, views)
+        return
     settings = {"seeds": seeds, "labels": labels, "cache": cache}
     settings["others"] = _image_model(image_backbone, image_weights, loaded)
     probes = list(probing.PROBES) if probe == "all" else [probe]
@@ -131,9 +140,57 @@ def _open_videos(
     if test is not None:
         return open_dataset(data, videos=videos), open_dataset(test, videos=videos)
     train = open_dataset(data, videos=videos, split="train")
+    return train, _test_videos(data, test, videos)
+
+
+def _test_videos(data: Path | None, test: Path | None, videos: Path | None) -> LabelledVideos:
+    """A set of its own, or the split of one."""
+    if test is not None:
+        return open_dataset(test, videos=videos)
+    if data is None:
+        raise vjepa.InputError(
+            "A probe's file is scored on labelled videos: give --data or --test."
+        )
     with suppress(vjepa.InputError):
-        return train, open_dataset(data, videos=videos, split="test")
-    return train, open_dataset(data, videos=videos, split="validation")
+        return open_dataset(data, videos=videos, split="test")
+    return open_dataset(data, videos=videos, split="validation")
+
+
+def _score(
+    model: vjepa.VJEPA,
+    file: Path,
+    labels: Path | None,
+    videos: LabelledVideos,
+    clips: int,
+    views: int,
+) -> None:
+    """Scores a trained probe; prints one line of JSON."""
+    probe = vjepa.load_probe(file, labels=labels)
+    print(json.dumps(streamed.score_probe(model, probe, videos, clips=clips, views=views)))
+
+
+def train_probe(
+    config: Annotated[streamed.StreamConfig, tyro.conf.arg(name="")],
+    data: Path,
+    model: str = "demo",
+    test: Path | None = None,
+    videos: Path | None = None,
+) -> None:
+    """Train an attentive probe on videos as they pass by, on one device or many; keeps no tokens.
+
+    Prints its score on the test videos as one line of JSON.
+
+    Args:
+        config: of the run; by default the published schedule.
+        data: labelled videos or pictures to learn from, as for `probe`.
+        model: by name or path.
+        test: labelled videos to test on, when they are not a split of --data.
+        videos: where the paths in a list begin.
+    """
+    pair = _open_videos(data, test, videos)
+    errors.require_unread(config.out, [data, test])
+    loaded = vjepa.load(model, device=PartialState().device)  # every process has its own
+    print(json.dumps(streamed.train_streamed(loaded, *pair, config)))
 
 
 def _image_model(
@@ -297,6 +354,7 @@ COMMANDS = {
     "pretrain": pretrain,
     "store": store,
     "probe": probe,
+    "train-probe": train_probe,
     "similarity": similarity,
     "surprise": surprise,
     "pack": pack,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -38,8 +40,6 @@ BUNDLED = dict.fromkeys(("physics", "video", "demo"), ASSETS / "demo" / "model")
 and from drawn clips: it has a name for each."""
 MODELS = {"vjepa": VJEPA, "vjepa-rotary": RotaryVJEPA, "vjepa2": VJEPA2, "vjepa2.1": VJEPA21}
 """The model of each family."""
-FINGERPRINT_NUMBERS = 256
-"""Of each tensor."""
 
 
 def load(
@@ -211,8 +211,15 @@ def _resized(config: ModelConfig, num_frames: int | None, image_size: int | None
     )
 
 
-def save(model: torch.nn.Module, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Writes a model that has a `config` as a folder: config.json and model.safetensors."""
+def save(model: torch.nn.Module, folder: str | Path, dtype: torch.dtype = torch.float16) -> None:
+    """Writes a model that has a `config` as a folder: config.json and model.safetensors.
+
+    Args:
+        model: any that `load` gives.
+        folder: made when it is missing.
+        dtype: of the numbers in the file; float32 loses none of them.
+    """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: t.to(dtype).contiguous().cpu() for name, t in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors")
@@ -228,16 +235,78 @@ def fill_from(model: torch.nn.Module, folder: Path) -> None:
     fill(model, read_weights(folder), str(folder / "model.safetensors"))
 
 
-def fingerprint(model: torch.nn.Module) -> str:
-    """12 hex digits that tell models apart by their weights, in whatever precision they are.
+class Fingerprint:
+    """What tells a model from others: 12 hex digits of all its weights.
 
-    The first numbers of every tensor stand for all of them: even a large model's take no time.
+    Args:
+        model: its weights are looked at when they are first asked for, and not again.
     """
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        head = tensor.detach().flatten()[:FINGERPRINT_NUMBERS].to("cpu", torch.bfloat16)
-        digest.update(name.encode() + head.contiguous().view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()[:12]
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def __str__(self) -> str:
+        """Of the weights as they are: the last bit of any changes it."""
+        return self._exact
+
+    @property
+    def mark(self) -> str:
+        """What is written down, to know the model by in another precision too."""
+        return f"{LOW if self._is_low else self._exact}-{self._rounded}"
+
+    def matches(self, mark: str) -> bool:
+        """Whether a mark, or a fingerprint from before there were marks, is this model's.
+
+        By all bits of the weights where both were made of them; where either model was in
+        bfloat16, by those that bfloat16 has.
+        """
+        exact, dash, rounded = mark.partition("-")
+        if not dash:
+            return exact == self._first
+        low = exact == LOW or self._is_low
+        return rounded == self._rounded if low else exact == self._exact
+
+    @property
+    def _is_low(self) -> bool:
+        return any(tensor.dtype == torch.bfloat16 for tensor in self._model.parameters())
+
+    @cached_property
+    def _exact(self) -> str:
+        return self._digest(torch.float32)
+
+    @cached_property
+    def _rounded(self) -> str:
+        return self._digest(torch.bfloat16)
+
+    def _digest(self, dtype: torch.dtype) -> str:
+        """Of every number, rounded to a precision and written out in float32's bits."""
+        digest = hashlib.sha256()
+        for name, tensor in self._model.state_dict().items():
+            check = 0
+            for part in tensor.detach().flatten().split(DIGESTED):
+                check = zlib.crc32(part.to("cpu", dtype).float().numpy(), check)
+            digest.update(f"{name} {tuple(tensor.shape)} {check}".encode())
+        return digest.hexdigest()[:12]
+
+    @cached_property
+    def _first(self) -> str:
+        """Of the first numbers of every tensor: all there was before all were looked at."""
+        digest = hashlib.sha256()
+        for name, tensor in self._model.state_dict().items():
+            head = tensor.detach().flatten()[:FIRST_NUMBERS].to("cpu", torch.bfloat16)
+            digest.update(name.encode() + head.contiguous().view(torch.int16).numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+
+LOW = "bfloat16"
+"""Stands in the mark of a model whose weights have no further bits."""
+DIGESTED, FIRST_NUMBERS = 1 << 22, 256
+"""Numbers of a tensor at a time, so that memory stays what it is; and of each, formerly."""
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """12 hex digits of all of a model's weights, as they are: see `Fingerprint`."""
+    return str(Fingerprint(model))
 
 
 def read_config(path: Path) -> ModelConfig:

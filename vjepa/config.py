@@ -126,30 +126,21 @@ def _require_positive(config: ModelConfig) -> None:
 
 def _require_sane(config: ModelConfig) -> None:
     """Numbers beyond these come from a broken file, and would take all memory before that shows."""
-    most = {
-        "embed_dim": 10**5,
-        "depth": 1000,
-        "predictor_embed_dim": 10**5,
-        "predictor_depth": 1000,
-        "num_mask_tokens": 1000,
-        "num_tokens": 10**6,
-        "tubelet_dim": 10**6,
-    }
-    for name, limit in most.items():
+    depths = {"depth": 1000, "predictor_depth": 1000, "num_mask_tokens": 1000}
+    widths = {"embed_dim": 10**5, "predictor_embed_dim": 10**5}
+    sizes = {"num_tokens": 10**6, "tubelet_dim": 10**6}
+    for name, limit in (depths | widths | sizes).items():
         if getattr(config, name) > limit:
             raise InputError(f"{name} must be at most {limit}, not {getattr(config, name)}.")
 
 
 def _require_parts(config: ModelConfig) -> None:
-    if config.target_layers > config.depth:
-        raise InputError(
-            f"target_layers ({config.target_layers}) must be at most depth ({config.depth})."
-        )
-    if config.mask_token >= config.num_mask_tokens:
-        raise InputError(
-            f"mask_token ({config.mask_token}) must be less than num_mask_tokens "
-            f"({config.num_mask_tokens})."
-        )
+    layers, depth = config.target_layers, config.depth
+    if layers > depth:
+        raise InputError(f"target_layers ({layers}) must be at most depth ({depth}).")
+    token, tokens = config.mask_token, config.num_mask_tokens
+    if token >= tokens:
+        raise InputError(f"mask_token ({token}) must be less than num_mask_tokens ({tokens}).")
 
 
 def _require_multiple(config: ModelConfig, whole: str, part: str) -> None:

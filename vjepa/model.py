@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+import vjepa
 from vjepa.config import ModelConfig
-from vjepa.masks import MaskBatch
+from vjepa.errors import InputError
+from vjepa.masks import Grid, MaskBatch
 from vjepa.tokens import take
 from vjepa.transformer import Encoder, Predictor
 
@@ -55,22 +59,49 @@ class VJEPA(nn.Module):
         return self.encoder.device
 
     @torch.no_grad()
-    def encode(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N D"]:
-        """Target-encoder features of whole clips: what frozen evaluation uses.
+    def encode(self, clips: str | Path | np.ndarray | Tensor) -> Float[Tensor, "*B N D"]:
+        """Target-encoder features of whole clips, as scikit-learn takes them: float32, on the CPU.
 
         Args:
-            clips: normalised frames (`vjepa.read_clip`), on any device, in any precision.
+            clips: a video or a picture, by its path; uint8 RGB frames (T, H, W, 3); a normalised
+                clip (C, T, H, W) as `vjepa.read_clip` gives it; or several, (B, ...), frames or
+                clips, on any device, in any precision. Of another size than the model's,
+                positions stretch.
+
+        Returns:
+            a token a row, (N, D), and (B, N, D) of several clips. On the model's own device and in
+            its precision it is `target_encoder` that has them.
 
         Raises:
-            InputError: clips of another size than the model's.
+            InputError: no such file, no video, or no clips that can be cut into tubelets.
         """
-        return self.target_encoder(clips)
+        given = vjepa.read_clip(clips, self.config) if isinstance(clips, str | Path) else clips
+        given = torch.as_tensor(given)
+        given = given if given.is_floating_point() else vjepa.normalize(given)
+        features = self.target_encoder(given if given.ndim == 5 else given[None])
+        return (features if given.ndim == 5 else features[0]).to("cpu", torch.float32)
 
     def encode_context(
-        self, clips: Float[Tensor, "B C T H W"], context_idx: Int64[Tensor, "B K"]
+        self,
+        clips: Float[Tensor, "B C T H W"],
+        context_idx: Int64[Tensor, "B K"],
+        grid: Grid | None = None,
     ) -> Float[Tensor, "B K D"]:
-        """Context-encoder features of the visible tokens; the others are dropped before it."""
+        """Context-encoder features of the visible tokens; the others are dropped before it.
+
+        Raises:
+            InputError: clips of another size than the model's, unless `grid` is theirs, which
+                `predict` has to be told too: indices alone do not say where tokens lie.
+        """
+        self._require_grid(clips, grid)
         return self.encoder(clips, context_idx)
+
+    def _require_grid(self, clips: Tensor, grid: Grid | None) -> None:
+        if (theirs := self.encoder.grid_of(clips)) != (grid or self.grid):
+            raise InputError(
+                f"These clips have a grid of {theirs}, not {grid or self.grid}: give grid={theirs} "
+                "to encode_context and to predict, or open the model for clips of their size."
+            )
 
     def predict(
         self,
@@ -78,9 +109,13 @@ class VJEPA(nn.Module):
         context_idx: Int64[Tensor, "B K"],
         target_idx: Int64[Tensor, "B M"],
         mask_type: str | int = "long",
+        grid: Grid | None = None,
     ) -> Float[Tensor, "B M O"]:
-        """Predictions for the hidden tokens, in the space of the layer-normed targets."""
-        return self.predictor(context, context_idx, target_idx, mask_type)
+        """Predictions for the hidden tokens, in the space of the layer-normed targets.
+
+        With the clips' `grid`, where it is not the model's: positions stretch to it.
+        """
+        return self.predictor(context, context_idx, target_idx, mask_type, grid)
 
     @torch.no_grad()
     def target_features(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N O"]:
@@ -89,7 +124,7 @@ class VJEPA(nn.Module):
         With several target layers: of as many last blocks of the target encoder, side by side.
         """
         if self.config.target_layers == 1:
-            return normalize_features(self.encode(clips).float())
+            return normalize_features(self.target_encoder(clips).float())
         layers = self.target_encoder.layers(clips)[-self.config.target_layers :]
         normed = F.layer_norm(layers.float(), layers.shape[-1:])
         return rearrange(normed, "l b n d -> b n (l d)")

@@ -38,30 +38,20 @@ def patchify(clips: Float[Tensor, "B C T H W"], config: ModelConfig) -> Float[Te
             f"of {config.tubelet_size} x {config.patch_size} x {config.patch_size}: "
             "resize it to a multiple."
         )
-    return rearrange(
-        clips,
-        "b c (t f) (h p) (w q) -> b (t h w) (c f p q)",
-        f=config.tubelet_size,
-        p=config.patch_size,
-        q=config.patch_size,
-    )
+    return rearrange(clips, "b c (t f) (h p) (w q) -> b (t h w) (c f p q)", **_sides(config))
 
 
 def unpatchify(
     tubelets: Float[Tensor, "B N P"], config: ModelConfig, grid: tuple[int, int, int] | None = None
 ) -> Float[Tensor, "B C T H W"]:
     """Puts tubelets together again: the inverse of `patchify`."""
-    t, h, w = grid or config.grid
-    return rearrange(
-        tubelets,
-        "b (t h w) (c f p q) -> b c (t f) (h p) (w q)",
-        t=t,
-        h=h,
-        w=w,
-        f=config.tubelet_size,
-        p=config.patch_size,
-        q=config.patch_size,
-    )
+    sizes = dict(zip("thw", grid or config.grid, strict=True)) | _sides(config)
+    return rearrange(tubelets, "b (t h w) (c f p q) -> b c (t f) (h p) (w q)", **sizes)
+
+
+def _sides(config: ModelConfig) -> dict[str, int]:
+    """A tubelet's frames, rows and columns, as the patterns above call them."""
+    return {"f": config.tubelet_size, "p": config.patch_size, "q": config.patch_size}
 
 
 def take(tokens: Float[Tensor, "B N D"], idx: Int64[Tensor, "B K"]) -> Float[Tensor, "B K D"]:

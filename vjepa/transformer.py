@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vjepa.config import MASK_TYPES, ModelConfig
 from vjepa.errors import InputError
+from vjepa.masks import Grid
 from vjepa.tokens import SinCosPositions, patchify, take
 
 Turn = Callable[[Float[Tensor, "B H K hd"]], Float[Tensor, "B H K hd"]]
@@ -168,7 +169,7 @@ class Encoder(nn.Module):
 
     def _enter(self, clips: Tensor, idx: Tensor | None) -> tuple[Tensor, Turn | None]:
         """Embedded tokens that know where they lie: by what is added, or by how they turn."""
-        grid = self._grid(clips)
+        grid = self.grid_of(clips)
         return self.position(self._embed(clips.to(self.device, self.dtype), idx), idx, grid)
 
     def _embed(self, clips: Tensor, idx: Tensor | None) -> Tensor:
@@ -178,7 +179,12 @@ class Encoder(nn.Module):
         # the convolution does not overlap, so it is a linear layer on the tokens that are kept
         return F.linear(tubelets, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
 
-    def _grid(self, clips: Tensor) -> tuple[int, int, int]:
+    def grid_of(self, clips: Float[Tensor, "B C T H W"]) -> Grid:
+        """Tokens of these clips along time, height and width.
+
+        Raises:
+            InputError: they are no clips.
+        """
         if clips.ndim != 5 or clips.shape[1] != 3:
             raise InputError(
                 f"The model wants clips of shape (B, 3, T, H, W) and got {tuple(clips.shape)}: "
@@ -227,6 +233,7 @@ class Predictor(nn.Module):
         context_idx: Int64[Tensor, "B K"],
         target_idx: Int64[Tensor, "B M"],
         mask_type: str | int = "long",
+        grid: Grid | None = None,
     ) -> Float[Tensor, "B M O"]:
         """What is predicted of the hidden tokens.
 
@@ -234,11 +241,12 @@ class Predictor(nn.Module):
             context: features of the visible tokens.
             context_idx, target_idx: where they lie, and where to predict.
             mask_type: "short" or "long", or the index of a mask token.
+            grid: the clips', when it is not the model's: positions stretch as the encoder's do.
 
         Raises:
             InputError: the model has no such mask token.
         """
-        x = self._process(*self._join(context, context_idx, target_idx, mask_type))
+        x = self._process(*self._join(context, context_idx, target_idx, mask_type), grid)
         return self.proj(x[:, context.shape[1] :])
 
     def _join(
@@ -250,8 +258,8 @@ class Predictor(nn.Module):
         hidden = token.to(visible.dtype).expand(*target_idx.shape, -1)
         return torch.cat([visible, hidden], dim=1), torch.cat([context_idx, target_idx], dim=1)
 
-    def _process(self, x: Tensor, idx: Tensor) -> Tensor:
-        x, turn = self.position(x, idx)
+    def _process(self, x: Tensor, idx: Tensor, grid: Grid | None = None) -> Tensor:
+        x, turn = self.position(x, idx, grid)
         for block in self.blocks:
             x = block(x, turn)
         return self.norm(x)

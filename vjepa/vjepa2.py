@@ -9,6 +9,7 @@ loss on visible tokens (`DenseVJEPA`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
+from vjepa.masks import Grid, MaskBatch
 from vjepa.model import VJEPA
 from vjepa.tokens import SinCosPositions, patchify, take
 from vjepa.transformer import Encoder, Predictor, Turn
@@ -267,8 +269,13 @@ class Encoder21(Encoder):
         tokenizer = self.patch_embed_img
         return F.linear(tubelets, tokenizer.weight.flatten(1), tokenizer.bias) + self.img_mod_embed
 
-    def _grid(self, clips: Tensor) -> tuple[int, int, int]:
-        t, h, w = super()._grid(clips)
+    def grid_of(self, clips: Float[Tensor, "B C T H W"]) -> Grid:
+        """Tokens of these clips along time, height and width; an image's are one layer.
+
+        Raises:
+            InputError: they are no clips.
+        """
+        t, h, w = super().grid_of(clips)
         return (1 if is_image(clips) else t), h, w
 
 
@@ -294,6 +301,7 @@ class Predictor21(Predictor):
         context_idx: Int64[Tensor, "B K"],
         target_idx: Int64[Tensor, "B M"],
         mask_type: str | int = "long",
+        grid: Grid | None = None,
         *,
         image: bool = False,
     ) -> tuple[Float[Tensor, "B M O"], Float[Tensor, "B K O"]]:
@@ -303,10 +311,11 @@ class Predictor21(Predictor):
             context: features of the visible tokens, of all layers.
             context_idx, target_idx: where they lie, and where to predict.
             mask_type: "short" or "long", or the index of a mask token.
+            grid: the clips', when it is not the model's.
             image: whether the tokens are a still image's.
         """
         x, idx = self._join(context, context_idx, target_idx, mask_type)
-        x = self._process(x + (self.img_mod_embed if image else self.video_mod_embed), idx)
+        x = self._process(x + (self.img_mod_embed if image else self.video_mod_embed), idx, grid)
         visible, hidden = x.split([context_idx.shape[1], target_idx.shape[1]], dim=1)
         return self.proj(hidden), self.proj_context(visible)
 
@@ -326,9 +335,19 @@ class VJEPA21(VJEPA2):
         self.predictor = Predictor21(config)
 
     def encode_context(
-        self, clips: Float[Tensor, "B C T H W"], context_idx: Int64[Tensor, "B K"]
+        self,
+        clips: Float[Tensor, "B C T H W"],
+        context_idx: Int64[Tensor, "B K"],
+        grid: Grid | None = None,
     ) -> Float[Tensor, "B K E"]:
-        """Features of the visible tokens, of all layers that the predictor takes."""
+        """Features of the visible tokens, of all layers that the predictor takes.
+
+        Raises:
+            InputError: clips of another size than the model's, unless `grid` is theirs. A still
+                image lies where a clip's first layer does: it needs none.
+        """
+        if not is_image(clips):
+            self._require_grid(clips, grid)
         if self.config.target_layers > 1:
             return self.encoder.multilayer(clips, context_idx)
         return self.encoder(clips, context_idx)
@@ -339,11 +358,12 @@ class VJEPA21(VJEPA2):
         context_idx: Int64[Tensor, "B K"],
         target_idx: Int64[Tensor, "B M"],
         mask_type: str | int = "long",
+        grid: Grid | None = None,
         *,
         image: bool = False,
     ) -> Float[Tensor, "B M O"]:
         """Predictions for the hidden tokens of a clip, or of an image."""
-        return self.predictor(context, context_idx, target_idx, mask_type, image=image)[0]
+        return self.predictor(context, context_idx, target_idx, mask_type, grid, image=image)[0]
 
     @torch.no_grad()
     def target_features(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N O"]:
@@ -357,13 +377,11 @@ class VJEPA21(VJEPA2):
                 self.encoder.multilayer(clips), "b n (l d) -> b n l d", l=self.config.target_layers
             )
             return F.layer_norm(layers.float(), layers.shape[-1:]).flatten(2)
-        context = self.encode_context(clips, everything := self._all_tokens(clips))
-        nothing = everything[:, :0]
-        return self.predictor(context, everything, nothing, image=is_image(clips))[1].float()
-
-    def _all_tokens(self, clips: Tensor) -> Int64[Tensor, "B N"]:
-        count = self.config.num_tokens // (self.grid[0] if is_image(clips) else 1)
-        return torch.arange(count, device=self.device).expand(len(clips), -1)
+        grid = self.encoder.grid_of(clips)
+        everything = torch.arange(math.prod(grid), device=self.device).expand(len(clips), -1)
+        context = self.encode_context(clips, everything, grid)
+        nothing, image = everything[:, :0], is_image(clips)
+        return self.predictor(context, everything, nothing, grid=grid, image=image)[1].float()
 
 
 def is_image(clips: Float[Tensor, "B C T H W"]) -> bool:

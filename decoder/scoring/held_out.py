@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor
 
 from decoder.explorer import Explorer
-from decoder.pipeline import paste
 from vjepa import masks
 from vjepa.config import ModelConfig
 from vjepa.data.clips import UNTRAINED, bundled_clips, find_videos, normalize, read_frames
@@ -302,8 +301,9 @@ def decode(
         [Generator().manual_seed(seed) for seed in seeds],
         num_inference_steps=steps,
     )
+    canvas = explorer.pipeline.canvas(explorer.config)
     pasted = [
-        paste(clip, tubelet[None], mask, explorer.config)
+        canvas.paste(clip, tubelet[None], mask)
         for clip, tubelet in zip(frames, tubelets, strict=True)
     ]
     return torch.cat(pasted)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, UInt8
 from torch import Generator, Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from decoder.explorer import Explorer
 from decoder.scoring import metrics

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Generator, Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from decoder.explorer import Explorer
 from decoder.scoring import metrics

@@ -6,16 +6,20 @@ tubelets wider than the network, predicting noise or velocity fails.
 
 from __future__ import annotations
 
+import copy
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from diffusers import AutoencoderKL
 from diffusers.training_utils import EMAModel
 
 import vjepa
+from decoder.canvas import Canvas, Latents, Pixels, open_vae
 from decoder.network import TokenDecoder
 from decoder.pairing import short_name
 from decoder.pipeline import make_pipeline
@@ -24,11 +28,11 @@ from decoder.training.batch import (
     Material,
     OnlineExamples,
     TrainConfig,
+    VelocityLoss,
     draw_batch,
-    velocity_loss,
 )
 from decoder.training.estimate import announce
-from decoder.training.prediction_cache import CacheKey, PredictionCache
+from decoder.training.prediction_cache import CacheKey, PredictionCache, which_videos
 from vjepa import checkpoint
 from vjepa.data.sources import open_source
 from vjepa.errors import InputError
@@ -55,23 +59,29 @@ class DecoderState:
         }
 
 
-def start(config: TrainConfig, model: VJEPA) -> DecoderState:
-    """A network for this model, its moving average and its optimizer."""
-    shape = model.config
+def start(config: TrainConfig, model: VJEPA, canvas: Canvas | None = None) -> DecoderState:
+    """A network for this model, its moving average and its optimizer.
+
+    Args:
+        config: of the run.
+        model: whose features are decoded.
+        canvas: what is drawn on; pixels when None.
+    """
+    shape, canvas = model.config, canvas or Pixels(model.config)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = TokenDecoder(
             grid=shape.grid,
-            tubelet_dim=shape.tubelet_dim,
+            tubelet_dim=canvas.tubelet_dim,
             feature_dim=shape.output_dim,
-            width=config.width,
-            depth=config.depth,
-            num_heads=config.num_heads,
+            **config.network_size._asdict(),
             tubelet_size=shape.tubelet_size,
-            overlap=config.overlap,
-            model_fingerprint=checkpoint.fingerprint(model),
+            overlap=config.overlap if canvas.is_bytes else 0,
+            model_fingerprint=checkpoint.Fingerprint(model).mark,
             model_name=short_name(config.model),
         )
+    if config.recomputes:
+        network.enable_gradient_checkpointing()
     if config.begin_with:
         take_over(network, config.begin_with)
     average = EMAModel(
@@ -91,12 +101,31 @@ def restore(run: DecoderState, state: dict, origin: str) -> None:
 
 def train_step(
     run: DecoderState,
-    wrapped: torch.nn.Module,
-    batch: Batch,
+    objective: torch.nn.Module,
+    batches: Sequence[Batch],
     config: TrainConfig,
     accelerator: Accelerator,
 ) -> dict[str, float]:
-    """One optimizer step and one step of the moving average; returns loss, norm and rate."""
+    """One optimizer step and one step of the moving average; returns loss, norm and rate.
+
+    Args:
+        run: is changed.
+        objective: a `VelocityLoss` around its network.
+        batches: of the step, or of this process's share.
+        config: of the run.
+        accelerator: joins the processes.
+    """
+    metrics = _optimize(run, objective, batches, config, accelerator)
+    return metrics | {"loss": accelerator.reduce(metrics["loss"], "mean").item()}
+
+
+def _optimize(
+    run: DecoderState,
+    objective: torch.nn.Module,
+    batches: Sequence[Batch],
+    config: TrainConfig,
+    accelerator: Accelerator,
+) -> dict:
     lr = warmup_cosine(
         run.step,
         config.steps,
@@ -108,15 +137,22 @@ def train_step(
     for group in run.optimizer.param_groups:
         group["lr"] = lr
     with accelerator.autocast():
-        loss = velocity_loss(wrapped, batch)
+        loss = objective(batches)
     accelerator.backward(loss)
     norm = accelerator.clip_grad_norm_(run.network.parameters(), 1.0)
     run.optimizer.step()
     run.optimizer.zero_grad()
     run.average.step(run.network.parameters())
     run.step += 1
-    mean_loss = accelerator.reduce(loss.detach(), "mean").item()
-    return {"loss": mean_loss, "grad_norm": float(norm), "lr": lr}
+    return {"loss": loss.detach(), "grad_norm": float(norm), "lr": lr}
+
+
+def rehearse(
+    run: DecoderState, config: TrainConfig, accelerator: Accelerator
+) -> Callable[[Sequence[Batch]], object]:
+    """Takes optimizer steps as the run will; `restore` forgets them."""
+    objective = VelocityLoss(run.network)
+    return lambda batches: _optimize(run, objective, batches, config, accelerator)
 
 
 def train(config: TrainConfig) -> Path:
@@ -132,24 +168,26 @@ def train(config: TrainConfig) -> Path:
     size = {"num_frames": config.num_frames, "image_size": config.image_size}
     model = vjepa.load(config.model, device=accelerator.device, **size)
     checkpoint.require_predictor(model.config)
-    grid = model.grid
-    run = start(config, model)
+    grid, vae = model.grid, open_vae(config.vae, accelerator.device) if config.vae else None
+    canvas = Latents(vae, model.config) if vae else Pixels(model.config)
+    run = start(config, model, canvas)
     folder = RunFolder(config.out)
     state = folder.begin(resume=config.resume)
     if state:
         restore(run, state, str(folder.last))
-    material = _open_material(config, run, model, accelerator)
-    del model  # a cache has its answers: its memory is free for training
+    run.network.to(accelerator.device)
     run.average.to(accelerator.device)
-    wrapped, run.optimizer = accelerator.prepare(run.network, run.optimizer)
+    material = _open_material(config, run, model, canvas, accelerator)
+    del model  # a cache has its answers: its memory is free for training
+    objective, run.optimizer = accelerator.prepare(VelocityLoss(run.network), run.optimizer)
 
     def advance(_: bool) -> dict[str, float]:
-        batch = draw_batch(material, grid, config, run.step, accelerator)
-        return train_step(run, wrapped, batch, config, accelerator)
+        batches = draw_batch(material, grid, config, run.step, accelerator)
+        return train_step(run, objective, batches, config, accelerator)
 
     train_steps(run, config, folder, accelerator, advance)
     if accelerator.is_main_process:
-        export(run, config.out / "decoder")
+        export(run, config.out / "decoder", vae)
         write_recipe(config.out / "decoder", config)
     return config.out / "decoder"
 
@@ -163,38 +201,57 @@ def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
 
 
 def _open_material(
-    config: TrainConfig, run: DecoderState, model: VJEPA, accelerator: Accelerator
+    config: TrainConfig,
+    run: DecoderState,
+    model: VJEPA,
+    canvas: Canvas,
+    accelerator: Accelerator,
 ) -> Material:
     """The model's answers, online or from a cache, which is filled after an estimate."""
     shape, device = model.config, accelerator.device
     source = open_source(config.data, shape, levels=config.levels, device=device)
-    online = OnlineExamples(source, model, config.max_targets)
-    left = config.steps - run.step
+    online = OnlineExamples(source, model, canvas, config.max_targets)
     if not config.cache_clips:
-        announce(config, left, run.network, online, None, accelerator)
+        _announce(config, run, online, None, accelerator)
         return online
     key = CacheKey(
-        model_fingerprint=checkpoint.fingerprint(model),
+        model_fingerprint=checkpoint.Fingerprint(model).mark,
         image_size=shape.image_size,
         num_frames=shape.num_frames,
         data=config.data,
+        videos=which_videos(config.data),
+        canvas="pixels" if canvas.is_bytes else checkpoint.fingerprint(canvas.vae),
         levels=config.levels,
         max_targets=config.max_targets,
         seed=config.seed,
     )
     with accelerator.main_process_first():
         cache = PredictionCache(
-            config.cache or config.out / "cache", key, shape, config.cache_clips
+            config.cache or config.out / "cache", key, shape, canvas, config.cache_clips
         )
-    announce(config, left, run.network, online, cache, accelerator)
+    _announce(config, run, online, cache, accelerator)
     cache.make(model, source, accelerator)
     return cache
 
 
-def export(run: DecoderState, folder: Path) -> None:
-    """Writes the averaged weights as a pipeline folder, in float16."""
+def _announce(
+    config: TrainConfig,
+    run: DecoderState,
+    online: OnlineExamples,
+    cache: PredictionCache | None,
+    accelerator: Accelerator,
+) -> None:
+    """Says what the run will take, after steps of which nothing stays."""
+    before = copy.deepcopy(run.state())
+    steps = rehearse(run, config, accelerator)
+    announce(config, config.steps - run.step, steps, online, cache, accelerator)
+    restore(run, before, "the run's own start")
+
+
+def export(run: DecoderState, folder: Path, vae: AutoencoderKL | None = None) -> None:
+    """Writes the averaged weights as a pipeline folder, in float16, with its autoencoder."""
     run.average.copy_to(run.network.parameters())
-    make_pipeline(run.network.half()).save_pretrained(folder)
+    make_pipeline(run.network.half(), vae).save_pretrained(folder)
 
 
 log = logging.getLogger(__name__)

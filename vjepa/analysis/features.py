@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +20,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from einops import rearrange
+from filelock import FileLock, Timeout
 from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from vjepa.config import ModelConfig
 from vjepa.data.clips import normalize
@@ -30,6 +33,8 @@ from vjepa.errors import InputError
 from vjepa.model import normalize_features
 from vjepa.training import step_generator
 from vjepa.world.world import World, WorldBatch
+
+log = logging.getLogger(__name__)
 
 WORLD_BATCH = 32
 Piece = tuple[UInt8[np.ndarray, "b V C T H W 3"], Shaped[np.ndarray, " b"]]
@@ -252,20 +257,46 @@ def encode(
         InputError: the clips cannot be had.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    files = {name: TokenFile(cache, model, clips) for name, model in models.items()}
-    start = min(file.next_index for file in files.values())
-    if start < len(clips):
-        for frames, labels in clips.stream(start):
-            for file in files.values():
-                file.append(frames, labels)
-    return {name: file.read() for name, file in files.items()}
+    paths = {name: token_path(cache, model, clips) for name, model in models.items()}
+    with ExitStack() as held:
+        for path in sorted(set(paths.values())):  # in one order: no two runs wait for each other
+            held.enter_context(_alone(path))
+        files = {name: TokenFile(paths[name], model, clips) for name, model in models.items()}
+        start = min(file.next_index for file in files.values())
+        if start < len(clips):
+            for frames, labels in clips.stream(start):
+                for file in files.values():
+                    file.append(frames, labels)
+        return {name: file.read() for name, file in files.items()}
+
+
+def token_path(cache: Path, model: FrozenModel, clips: LabelledClips) -> Path:
+    """Where the tokens of a model and a set of clips are kept, in a folder of many."""
+    return cache / f"{_digest(model, clips)}.tokens"
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps other runs from a file until this one has written what it lacks."""
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("Another run is writing %s: this one waits for it.", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class TokenFile:
     """The records of one model and one set of clips; whole records, in the order of the clips.
 
+    Only one run at a time may write it: `encode` sees to that.
+
     Args:
-        cache: folder of the file.
+        path: of the file, from `token_path`.
         model: computes the tokens.
         clips: whose.
 
@@ -273,9 +304,8 @@ class TokenFile:
         next_index: of the first clip that is not in the file.
     """
 
-    def __init__(self, cache: Path, model: FrozenModel, clips: LabelledClips) -> None:
-        self.model, self.clips = model, clips
-        self.path = cache / f"{_digest(model, clips)}.tokens"
+    def __init__(self, path: Path, model: FrozenModel, clips: LabelledClips) -> None:
+        self.path, self.model, self.clips = path, model, clips
         self.layout = _layout(model, clips)
         self.path.touch()
         with self.path.open("r+b") as file:  # what an interrupted run wrote of a record goes
@@ -313,7 +343,7 @@ class TokenFile:
         return self.path.stat().st_size // self.layout.itemsize
 
     def _records(self) -> np.ndarray:
-        return np.memmap(self.path, self.layout, mode="r")
+        return np.memmap(self.path, self.layout, mode="r", shape=(self._count(),))
 
 
 def _layout(model: FrozenModel, clips: LabelledClips) -> np.dtype:

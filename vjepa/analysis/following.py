@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from einops import reduce
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Generator, Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from vjepa.analysis.features import FrozenModel
 from vjepa.analysis.intervals import interval

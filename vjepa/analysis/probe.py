@@ -11,12 +11,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-from tqdm import tqdm
+from jaxtyping import Float, Int64
+from tqdm.auto import tqdm
 
 from vjepa.analysis.features import FrozenModel, LabelledVideoClips, LabelledWorld, Tokens, encode
 from vjepa.analysis.fit import FITTED, TRAINED, ask, fit, fit_estimator
-from vjepa.analysis.intervals import interval
+from vjepa.analysis.intervals import interval, share_interval
 from vjepa.analysis.tasks import WORLD_TASKS, Classification, Task
 from vjepa.baselines import load_pixel_prediction, random_twin
 from vjepa.checkpoint import ASSETS
@@ -59,29 +59,61 @@ def measure(
 ) -> Scores:
     """Scores of one model with one share of the labels: a probe's answers to all views averaged."""
     model, share, seed = run
-    learned, asked = choose(train[model], share, seed), test[model]
-    for task in tasks:
-        task.check(learned.label(task.name))
-    trained = [(task, kind) for task, kind in product(tasks, probes) if kind in TRAINED]
-    answers = ask(fit(trained, learned, seed=seed), asked) if trained else {}
-    for task, kind in product(tasks, probes):
-        if kind in FITTED:
-            answers[task, kind] = fit_estimator(task, kind, learned, asked)
+    answers, asked = {}, test[model]
+    # all tasks learn from one pass over all clips, and of a share each from its own
+    for some in [list(tasks)] if share == 1 else [[task] for task in tasks]:
+        learned = choose(train[model], share, seed, some[0])
+        for task in some:
+            task.check(learned.label(task.name))
+        answers |= _answer(some, probes, learned, asked, seed)
     return {
         (task.name, kind): task.score(answer.mean(axis=1), asked.label(task.name))
         for (task, kind), answer in answers.items()
     }
 
 
-def choose(train: Tokens, share: float, seed: int) -> Tokens:
-    """The clips whose labels are learned from: a share of them, another one for each seed."""
+def _answer(
+    tasks: Sequence[Task], probes: Sequence[str], learned: Tokens, asked: Tokens, seed: int
+) -> dict[tuple[Task, str], Float[np.ndarray, "n V K"]]:
+    """What every probe for every task says of the test clips."""
+    trained = [(task, kind) for task, kind in product(tasks, probes) if kind in TRAINED]
+    answers = ask(fit(trained, learned, seed=seed), asked) if trained else {}
+    for task, kind in product(tasks, probes):
+        if kind in FITTED:
+            answers[task, kind] = fit_estimator(task, kind, learned, asked)
+    return answers
+
+
+def choose(train: Tokens, share: float, seed: int, task: Task | None = None) -> Tokens:
+    """The clips whose labels are learned from: a share of them, another one for each seed.
+
+    For a task with classes it is the same share of each class, as nearly as whole clips can be.
+
+    Raises:
+        InputError: these are too few.
+    """
     count = round(share * len(train))
     if count < FEWEST_CLIPS:
         raise InputError(
             f"{share:.0%} of {len(train)} training clips are {count}: "
             f"a probe needs at least {FEWEST_CLIPS}."
         )
-    return train.subset(np.random.default_rng(seed).permutation(len(train))[:count])
+    draws = np.random.default_rng(seed)
+    order = draws.permutation(len(train))
+    if isinstance(task, Classification):
+        order = order[_spread_classes(train.label(task.name)[order], draws)]
+    return train.subset(order[:count])
+
+
+def _spread_classes(
+    labels: Int64[np.ndarray, " n"], draws: np.random.Generator
+) -> Int64[np.ndarray, " n"]:
+    """An order in which every beginning holds each class as often as its share of all says."""
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    grouped = np.argsort(classes, kind="stable")
+    rank = np.empty(len(labels))
+    rank[grouped] = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.argsort((rank + draws.random(len(counts))[classes]) / counts[classes], kind="stable")
 
 
 def table(
@@ -125,9 +157,9 @@ def _summary(by_seed: Mapping[str, Float[np.ndarray, "seeds n"]]) -> dict:
     ours, *others = by_seed
     means = {model: scores.mean(axis=0) for model, scores in by_seed.items()}
     return {
-        "accuracy": interval(means[ours]),
+        "accuracy": share_interval(means[ours]),
         "by_seed": by_seed[ours].mean(axis=1).tolist(),
-        "baselines": {model: interval(means[model]) for model in others},
+        "baselines": {model: share_interval(means[model]) for model in others},
         **{f"above_{model}": interval(means[ours] - means[model]) for model in others},
     }
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from vjepa.data.clips import normalize
 from vjepa.errors import InputError

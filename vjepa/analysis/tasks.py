@@ -8,10 +8,10 @@ import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from sklearn.base import BaseEstimator
-from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from torch import Tensor
 
+from vjepa.analysis.linear import LogisticProbe, RidgeProbe
 from vjepa.errors import InputError
 from vjepa.world.world import CATEGORIES, MOTIONS
 
@@ -71,7 +71,7 @@ class Classification:
 
     def linear(self) -> BaseEstimator:
         """Logistic regression."""
-        return LogisticRegression(C=0.1, max_iter=1000)
+        return LogisticProbe(C=0.1, max_iter=1000)
 
     def knn(self, neighbours: int) -> BaseEstimator:
         """Votes of the nearest training clips."""
@@ -132,7 +132,7 @@ class Location:
 
     def linear(self) -> BaseEstimator:
         """Ridge regression; leave-one-out chooses its strength."""
-        return RidgeCV(np.logspace(0, 5, 11))
+        return RidgeProbe(tuple(np.logspace(0, 5, 11)))
 
     def knn(self, neighbours: int) -> BaseEstimator:
         """Mean box of the nearest training clips."""

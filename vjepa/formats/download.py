@@ -12,7 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from vjepa.errors import InputError
 from vjepa.formats import published

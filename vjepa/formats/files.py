@@ -391,8 +391,10 @@ def _give_back_pages(tensor: Tensor) -> None:
 
 
 def default_device() -> torch.device:
-    """The GPU when there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU when there is one, NVIDIA's or Apple's, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
@@ -400,5 +402,5 @@ def default_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+        fast = device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
     return torch.bfloat16 if fast else torch.float32
