@@ -15,6 +15,7 @@ import requests
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.runtime.state.session_state import STREAMLIT_INTERNAL_KEY_PREFIX
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -58,6 +59,7 @@ class Visitor:
         self.states: dict[str, WidgetState] = {}
         self.timers: dict[str, tuple[float, float]] = {}
         self.texts: list[str] = []
+        self.menus: dict[str, str] = {}
         self.exceptions: list[str] = []
         self.finished = 0
         self.session = self.uploader = ""
@@ -125,6 +127,23 @@ class Visitor:
         self.run(painter.fragment)
         return bits
 
+    def pick(self, tile: str) -> None:
+        """Clicks on a clip of the row; like any click, it is said once."""
+        event = json.dumps([{"event": "pick", "value": tile}])
+        place = _trigger(self.pieces["picker"].id)
+        self._say_once(WidgetState(id=place, json_trigger_value=event))
+
+    def choose(self, menu: str, title: str) -> None:
+        """Takes an entry of a menu."""
+        self._say_once(WidgetState(id=self.menus[menu], string_value=title))
+
+    def go(self, page: str) -> None:
+        """To another page of the app: what was on this one is gone."""
+        self.page = page
+        self.pieces.clear()
+        self.states.clear()
+        self.run()
+
     def upload(self, name: str, data: bytes, keep: bool = True) -> int:
         """Sends a file, and has the uploader of the page name it with the next run.
 
@@ -156,6 +175,11 @@ class Visitor:
     def mask(self) -> np.ndarray:
         """What the panels show the answer to."""
         return from_bits(self.pieces["panels"].note["mask"]["bits"], self.grid)
+
+    def _say_once(self, state: WidgetState) -> None:
+        self.states[state.id] = state
+        self.run()
+        del self.states[state.id]
 
     def _answered(self, bits: str) -> bool:
         panels = self.pieces.get("panels")
@@ -196,10 +220,17 @@ class Visitor:
             self.pieces[name] = Piece(element.bidi_component.id, fragment, note, blobs)
         elif kind == "file_uploader":
             self.uploader = element.file_uploader.id
+        elif kind == "selectbox":
+            self.menus[element.selectbox.label] = element.selectbox.id
         elif kind == "exception":
             self.exceptions.append(element.exception.message)
         elif kind in ("markdown", "alert"):
             self.texts.append(getattr(element, kind).body)
+
+
+def _trigger(component: str) -> str:
+    """Where Streamlit takes a component's clicks."""
+    return f"{STREAMLIT_INTERNAL_KEY_PREFIX}_{component}__events"
 
 
 def unpacked(parcel: bytes) -> tuple[dict, list[bytes]]:

@@ -114,6 +114,8 @@ def opening_note(state: State) -> str:
 def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     """Painter and answers; all that a stroke or a click on a patch runs again."""
     state = visitor()
+    if clip.model != state.model:  # the page was not drawn again since another model came
+        st.rerun()
     left, right = st.columns([6, 11], gap="medium")
     with left:
         sentence = take_stroke(state, clip)

@@ -7,6 +7,7 @@ nothing that a worker does not need.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing import parent_process
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from types import ModuleType
@@ -88,7 +90,7 @@ def forget(pool: ProcessPoolExecutor) -> None:
 
 def new_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that know nothing of this one."""
-    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=limit_memory)
+    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=begin_work)
 
 
 class _Process(SpawnProcess):
@@ -107,6 +109,23 @@ class _Context(SpawnContext):
 
 
 # ---- in the worker
+
+
+def begin_work() -> None:
+    """Sets this process's limits, and has it end with the server."""
+    limit_memory()
+    threading.Thread(target=end_with_parent, name="end with the server", daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Waits for the server's end, however it comes: killed, it says goodbye to nobody.
+
+    The pool's own pipes do not tell: workers hold both ends of them.
+    """
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def limit_memory() -> None:

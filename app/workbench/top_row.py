@@ -89,11 +89,22 @@ def tiles(state: State, clip: Clip) -> list[components.Tile]:
         found.append(components.Tile(name, title(name), load_clip(address, DEMO), chosen))
     world = state.address.kind == "world"
     found.append(components.Tile("world", "world", clip if world else None, world, WORLD_HELP))
-    if state.upload:
-        upload = load_clip(state.upload.address, state.model, state.upload)
+    if state.upload and (upload := uploaded(state, clip)):
         chosen = state.address.kind == "upload"
         found.append(components.Tile("upload", upload.title, upload, chosen))
     return found
+
+
+def uploaded(state: State, clip: Clip) -> Clip | None:
+    """The visitor's file for its tile; what is not read any more, by another model say, goes."""
+    if state.address.kind == "upload":
+        return clip
+    try:
+        return load_clip(state.upload.address, state.model, state.upload)
+    except InputError as error:
+        state.notice = str(error)
+        state.upload = state.good_upload = None
+        return None
 
 
 def upload_menu(state: State) -> None:
