@@ -6,12 +6,19 @@ under a video's name. All is drawn from a generator that the caller hands in.
 
 from __future__ import annotations
 
+import base64
 import io
+import json
+import os
+import pickle
+import shutil
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 from numpy.random import Generator
@@ -213,3 +220,149 @@ def bad_files(good: dict[str, bytes], random: Generator) -> Iterator[tuple[str, 
         called = NAMES[number % len(NAMES)] if number % 8 == 7 else f"mutant{number}.{suffix}"
         yield called, change(good[name], random)
         number += 1
+
+
+# ---- links
+
+WORDS = (
+    *("", "-1", "1e999", "nan", "inf", "0x10", "9" * 5000, "1_0", "true", "[]", '{"a": 1}', "null"),
+    *("../../etc", "<script>", "\x00", "\u202e", "😀", "demo\n", "e" * 20_000, "%s%n", "1;2", "."),
+)
+"""What a part of a link can be."""
+CLIPS = (
+    *(
+        "world-",
+        "world--1",
+        "world-99999999999",
+        "world-1e3",
+        "world-٣",
+        "bundled-",
+        "bundled-../x",
+    ),
+    *("upload-", "upload-0123456789ab", "bundled-cup_tilt_zoom/", "-", "video-1", "world-1-2"),
+)
+BOMB = base64.urlsafe_b64encode(zlib.compress(bytes(10**7), 9)).decode()
+MASKS = (
+    *("8x7x7.", "8x7x7.!!!!", "8x7x7.AAAA", "8x7x7.eJw", "0x0x0.", "-1x7x7.eJw", "8x7x7"),
+    *("99999999x99999999x99999999.eJwDAAAAAAE", "8x7x7." + BOMB, "2x2x2.eJxjAAAAAQAB", ".", "x.x"),
+)
+MODELS = ("", "Demo", "demo/", "vitl16x", "/etc/passwd", "https://example.com/x.pth", "demo\x00")
+PARTS = {
+    "model": MODELS,
+    "clip": CLIPS,
+    "mask": MASKS,
+    "select": MASKS,
+    "frames": ("4096", "7", "-8", "1e1"),
+    "fps": ("0", "61", ".1", "nan"),
+    "steps": ("0", "5"),
+    "start": ("-1", "1e9", "nan"),
+    "token": ("2", "-1", "1e9"),
+    "seed": ("-1", "1.5"),
+    "view": (),
+    "errors": (),
+}
+
+
+def bad_links(random: Generator) -> Iterator[str]:
+    """Queries, without an end: one to four parts that mean nothing."""
+    while True:
+        names = random.choice(list(PARTS), int(random.integers(1, 5)), replace=False)
+        query = {}
+        for name in names:
+            words = (*PARTS[name], *WORDS)
+            query[str(name)] = words[random.integers(len(words))]
+        yield urlencode(query)
+
+
+# ---- what components are told
+
+BITS = ("", "!!!", "AAAA", "é", "A" * 10**6, 7, None, [], {}, True, 1e300)
+NESTED = "[" * 5_000 + "]" * 5_000
+
+
+def bad_strokes(clip: str, rev: int, random: Generator) -> Iterator[tuple[str, str]]:
+    """Names of components, and the JSON that comes as if from them, without an end."""
+    whole = {"clip": clip, "rev": rev, "bits": "AAAA", "id": "x", "tokens": [1]}
+    while True:
+        name, word = (("painter", "mask"), ("views", "pick"), ("picker", "pick"))[
+            random.integers(3)
+        ]
+        told = dict(whole)
+        key = str(random.choice(list(whole)))
+        wrong = (*BITS, ["x"], [None], [-1, 2**70], {"a": [1]}, "nothing")
+        told[key] = wrong[random.integers(len(wrong))]
+        if random.random() < 0.3:
+            del told[str(random.choice(list(whole)))]
+        texts = ("", "{", "null", "[]", "7", '"x"', NESTED, json.dumps({word: told.get(key)}))
+        well = json.dumps({word: told})
+        text = well if random.random() < 0.6 else texts[random.integers(len(texts))]
+        if name == "picker" and random.random() < 0.8:
+            text = json.dumps([{"event": "pick", "value": wrong[random.integers(len(wrong))]}])
+        yield name, text
+
+
+# ---- checkpoints
+
+SIZES = ("embed_dim", "depth", "num_heads", "patch_size", "image_size", "num_frames")
+VALUES = (0, -1, 10**9, 10**30, 1.5, "64", None, [], True, {"a": 1}, "x" * 10_000)
+CONFIGS = (b"", b"{", b"[]", b"7", b"\xff\xfe\x00", b"[" * 100_000, b'{"embed_dim": 1e400}', b"NaN")
+PATHS = (
+    *("/dev/null", "/dev/zero", "/dev/urandom", "/proc/self/mem", "/proc/self/environ", "/", "."),
+    *("..", "~", "~nobody/x", "\x00", "a" * 5_000, "/" + "a/" * 3_000, "https://example.com/x.pth"),
+    *("/etc/passwd", "demo/../demo", "\\\\server\\share", "C:\\model.pth", "-", "*", "${HOME}"),
+)
+
+
+class Runs:
+    """A pickle that runs code where it is let.
+
+    Args:
+        marker: a file that is there then.
+    """
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.marker,)
+
+
+def bad_checkpoints(good: Path, folder: Path, random: Generator) -> Iterator[str]:
+    """Paths of files and folders that are no models, or wrong ones, without an end.
+
+    Args:
+        good: a folder with config.json and model.safetensors.
+        folder: where they are made; a file "ran" is there if code of theirs ran.
+        random: draws them.
+    """
+    yield from PATHS
+    yield from map(str, special_files(folder))
+    for number in count():
+        path = folder / f"checkpoint{number}"
+        if number % 3 == 0:
+            path = path.with_suffix((".pth", ".pt", ".safetensors")[random.integers(3)])
+            change = MUTATIONS[random.integers(len(MUTATIONS))]
+            path.write_bytes(change((good / "model.safetensors").read_bytes(), random))
+        else:
+            shutil.copytree(good, path)
+            config = path / "config.json"
+            config.write_bytes(bad_config(config.read_bytes(), random))
+        yield str(path)
+
+
+def special_files(folder: Path) -> list[Path]:
+    """What is no ordinary file, and what runs code."""
+    pipe, loop, ran, zip_ = (folder / name for name in ("pipe", "loop", "runs.pth", "zip.pth"))
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    ran.write_bytes(pickle.dumps({"encoder": Runs(folder / "ran"), "predictor": {}}))
+    zip_.write_bytes(archive())
+    return [pipe, loop, ran, zip_]
+
+
+def bad_config(good: bytes, random: Generator) -> bytes:
+    """A config.json with a value that cannot be, or that is none."""
+    if random.random() < 0.4:
+        return CONFIGS[random.integers(len(CONFIGS))]
+    value = VALUES[random.integers(len(VALUES))]
+    return json.dumps(json.loads(good) | {str(random.choice(SIZES)): value}).encode()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import requests
+from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
@@ -24,6 +25,7 @@ from app.workbench.figures import from_bits, to_bits
 PATIENCE = 300.0
 """Seconds; a machine that trains beside the tests is slow."""
 STREAM = "/_stcore/stream"
+WRONG = (Alert.ERROR, Alert.WARNING)
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Visitor:
         self.states: dict[str, WidgetState] = {}
         self.timers: dict[str, tuple[float, float]] = {}
         self.texts: list[str] = []
+        self.warnings: list[str] = []
         self.menus: dict[str, str] = {}
         self.exceptions: list[str] = []
         self.finished = 0
@@ -129,9 +132,20 @@ class Visitor:
 
     def pick(self, tile: str) -> None:
         """Clicks on a clip of the row; like any click, it is said once."""
-        event = json.dumps([{"event": "pick", "value": tile}])
-        place = _trigger(self.pieces["picker"].id)
-        self._say_once(WidgetState(id=place, json_trigger_value=event))
+        self.tell("picker", json.dumps([{"event": "pick", "value": tile}]))
+
+    def tell(self, name: str, text: str) -> None:
+        """Says something in the name of one of our components, once.
+
+        Args:
+            name: of the component.
+            text: JSON, or what is none; of the picker, which has clicks alone, a list of events.
+        """
+        piece = self.pieces[name]
+        if name == "picker":
+            self._say_once(WidgetState(id=_trigger(piece.id), json_trigger_value=text))
+        else:
+            self._say_once(WidgetState(id=piece.id, json_value=text), piece.fragment)
 
     def choose(self, menu: str, title: str) -> None:
         """Takes an entry of a menu."""
@@ -176,9 +190,9 @@ class Visitor:
         """What the panels show the answer to."""
         return from_bits(self.pieces["panels"].note["mask"]["bits"], self.grid)
 
-    def _say_once(self, state: WidgetState) -> None:
+    def _say_once(self, state: WidgetState, fragment: str = "") -> None:
         self.states[state.id] = state
-        self.run()
+        self.run(fragment)
         del self.states[state.id]
 
     def _answered(self, bits: str) -> bool:
@@ -226,6 +240,8 @@ class Visitor:
             self.exceptions.append(element.exception.message)
         elif kind in ("markdown", "alert"):
             self.texts.append(getattr(element, kind).body)
+            if kind == "alert" and element.alert.format in WRONG:
+                self.warnings.append(element.alert.body)
 
 
 def _trigger(component: str) -> str:

@@ -55,7 +55,7 @@ def take_pick(state: State) -> None:
         state.choose(ClipAddress("world", str(secrets.randbelow(WORLD_SEEDS))))
     elif pick == "upload" and state.upload:
         state.choose(state.upload.address)
-    elif pick:
+    elif isinstance(pick, str) and pick:
         state.choose(ClipAddress("bundled", pick))
 
 
