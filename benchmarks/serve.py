@@ -1,6 +1,6 @@
 """What visitors wait for while others are there, as multiples of what a lone one waits for.
 
-    python benchmarks/serve.py                                      # all rows of docs/serve.md: 9 minutes
+    python benchmarks/serve.py                                      # all rows of docs/serve.md
     python benchmarks/serve.py --visitors 5 --seconds 60 --busy 1   # one of them
 
 A fresh server for each row; visitors on its websocket, each with a clip of his own, paint one mask
