@@ -133,7 +133,7 @@ class Siege:
         if here.upload(*what) >= 300:
             return {"The server took no such file."}
         here.run()
-        here.listen(lambda: here.finished > before, PATIENCE)
+        here.listen(lambda: here.finished > before and is_settled(here), PATIENCE)
         if not here.warnings and not clip_of(here).startswith("upload"):
             raise OSError("Nobody said a word.")
         return said_by(here)
@@ -141,17 +141,17 @@ class Siege:
     def link(self, what: str) -> set[str]:
         """A visitor who comes by a link: he sees the page."""
         with Visitor(self.address, what) as one:
-            one.listen(lambda: bool(one.finished and not one.timers and is_shown(one)), PATIENCE)
+            one.listen(lambda: is_settled(one), PATIENCE)
             return said_by(one)
 
     def stroke(self, what: tuple[str, str]) -> set[str]:
         """What no component of ours sends."""
         name, text = what
         with Visitor(self.address, "", "similarity") as one:
-            one.listen(lambda: bool(one.finished and not one.timers and is_shown(one)), PATIENCE)
+            one.listen(lambda: is_settled(one), PATIENCE)
             before = one.finished
             one.tell(name, text)
-            one.listen(lambda: one.finished > before, PATIENCE)
+            one.listen(lambda: one.finished > before and is_settled(one), PATIENCE)
             return said_by(one)
 
     def checkpoint(self, what: str) -> set[str]:
@@ -175,6 +175,12 @@ class Siege:
 def clip_of(visitor: Visitor) -> str:
     """Which clip his painter shows."""
     return visitor.pieces["painter"].note["clip"]["id"] if is_shown(visitor) else ""
+
+
+def is_settled(visitor: Visitor) -> bool:
+    """Whether nothing goes on on his page, and there is one."""
+    still = visitor.finished > 0 and not visitor.running and not visitor.timers
+    return still and is_shown(visitor)
 
 
 def is_shown(visitor: Visitor) -> bool:

@@ -65,6 +65,7 @@ class Visitor:
         self.menus: dict[str, str] = {}
         self.exceptions: list[str] = []
         self.finished = 0
+        self.running = False
         self.session = self.uploader = ""
         self.open = ExitStack()
         self.socket = self.open.enter_context(
@@ -215,6 +216,7 @@ class Visitor:
     def _take(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
         if kind == "new_session":
+            self.running = True
             self.session = message.new_session.initialize.session_id or self.session
             if not message.metadata.run.fragment_ids:
                 self.timers.clear()
@@ -223,6 +225,7 @@ class Visitor:
             self.timers[message.auto_rerun.fragment_id] = time.monotonic() + interval, interval
         elif kind == "script_finished":
             self.finished += 1
+            self.running = False
         elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
             self._draw(message.delta.new_element, message.delta.fragment_id)
 
