@@ -12,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers
+from app.mask_and_decode import page as page_of_masks
 from app.workbench import bench, figures, rooms, session, top_row
 from app.workbench.clip import ClipAddress, Upload, load_clip
 from app.workbench.models import DEMO
@@ -182,6 +183,22 @@ def test_a_file_that_is_not_read_any_more_is_let_go(page, model, make_video, mon
     assert page.warning[0].value.startswith("mine.mp4 is torn") and not page.exception
     assert state.upload is None and state.address.kind == "world"
     assert "tokens predicted" in numbers(page)
+
+
+@pytest.mark.filterwarnings("ignore:.*ScriptRunContext")
+def test_what_is_said_of_a_widget_that_is_gone_changes_nothing():
+    """A page can be left while an upload is on its way: Streamlit calls back all the same."""
+    state = session.start_state()
+    before = session.to_query(state)
+    keys = {"start": "start_gone", "fps": "fps_gone"}
+    top_row.take_timing(state, keys)
+    for callback in (
+        *(top_row.take_upload, top_row.take_model, top_row.open_path),
+        *(page_of_masks.take_steps, page_of_masks.take_maps, page_of_masks.take_token),
+    ):
+        callback(state)
+    assert session.to_query(state) == before
+    assert (state.upload, state.opening, state.notice) == (None, None, "")
 
 
 def test_start_past_the_end_gets_a_sentence(page, model):
