@@ -42,6 +42,8 @@ GLANCE = 15.0
 """Seconds between two looks at the memory."""
 PATIENCE = 240.0
 """Seconds after which what is not answered counts as wrong."""
+FIRST = 1200.0
+"""The same for the first page: the server is starting then, on a machine that may be busy."""
 DECODING = ""
 """The page "Mask and decode": it has no name."""
 EVALUATION = "evaluation"
@@ -106,7 +108,7 @@ class Regular:
         """Acts and thinks, on and on."""
         actions, often = zip(*ACTIONS, strict=True)
         share = np.array(often) / sum(often)
-        self.settle(0)
+        self.settle(0, FIRST)
         while time.monotonic() < until:
             action = actions[self.random.choice(len(actions), p=share)]
             if self.here.page == EVALUATION:  # nothing else is to be done there
@@ -229,9 +231,9 @@ class Regular:
             raise OSError(f"{name} was refused.")
         self.here.run()
 
-    def settle(self, before: int) -> None:
+    def settle(self, before: int, patience: float = PATIENCE) -> None:
         """Until the page has run since and, where masks are decoded, shows what it is to show."""
-        self.here.listen(lambda: self.here.finished > before and self.is_settled(), PATIENCE)
+        self.here.listen(lambda: self.here.finished > before and self.is_settled(), patience)
 
     def is_settled(self) -> bool:
         """Whether the page shows all that it is to show: an answer, or why there is none."""
