@@ -1,13 +1,14 @@
 """What visitors wait for while others are there, as multiples of what a lone one waits for.
 
-    python benchmarks/serve.py --seconds 60 --visitors 1 5 20
+    python benchmarks/serve.py                                      # all rows of docs/serve.md
+    python benchmarks/serve.py --visitors 5 --seconds 60 --busy 1   # one of them
 
-A fresh server; visitors on its websocket, each with a clip of his own, paint one mask after the
-other: the next as soon as the last is answered. First one visitor alone, then as many as are asked
-for; `--busy N` has N processes beside them do nothing but work. Times are from the stroke to the
-answer. Memory is the server's and its workers', after a third of the time and at the end.
-`--check N` asks for N of the answers again, one at a time and in this process, and compares bytes.
-The last line is JSON.
+A fresh server for each row; visitors on its websocket, each with a clip of his own, paint one mask
+after the other: the next as soon as the last is answered. First one visitor alone, then as many as
+the row says, beside so many processes that do nothing but work. Times are from the stroke to the
+answer. Memory is the server's and its workers', after a third of the time and at the end. At last
+`--check` of the answers are asked for again, one at a time and in this process, and bytes are
+compared. The table is printed as Markdown, the last line is JSON.
 """
 
 import json
@@ -16,8 +17,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from multiprocessing import Process
 from pathlib import Path
 
@@ -35,6 +38,25 @@ ALONE = 15.0
 """Seconds that the lone visitor paints."""
 
 
+@dataclass(frozen=True)
+class Row:
+    """What is measured.
+
+    Attributes:
+        visitors: how many at once.
+        seconds: for how long.
+        busy: processes beside the server that only work.
+    """
+
+    visitors: int
+    seconds: float
+    busy: int = 0
+
+
+ROWS = (Row(1, 60), Row(5, 60), Row(20, 180), Row(5, 60, busy=1))
+"""Of docs/serve.md."""
+
+
 @dataclass
 class Tally:
     """What one visitor saw.
@@ -50,34 +72,50 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
 
-def main(
-    visitors: tuple[int, ...] = (1, 5, 20), seconds: float = 60, busy: int = 0, check: int = 0
-) -> None:
+def main(visitors: int | None = None, seconds: float = 60, busy: int = 0, check: int = 200) -> None:
     """Measures.
 
     Args:
-        visitors: how many at once; each number is a row.
-        seconds: of each row.
-        busy: processes beside the server that only work.
+        visitors: how many at once; without it, all rows of docs/serve.md.
+        seconds: of the one row.
+        busy: processes beside the one row's server that only work.
         check: how many answers are compared with serial ones.
     """
-    beside = [Process(target=work_on, daemon=True) for _ in range(busy)]
-    for process in beside:
-        process.start()
-    rows, told = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        for count in visitors:
-            with browser.serving(Path(folder) / "log.txt") as address:
-                lone, _ = together(address, 1, ALONE, first=1000)
-                tallies, memory = together(address, count, seconds)
-            rows.append(row(count, seconds, lone, tallies, memory))
-            told += [answer for tally in tallies for answer in tally.answers]
-            print(json.dumps(rows[-1]), flush=True)
-    for process in beside:
-        process.terminate()
+    rows = (Row(visitors, seconds, busy),) if visitors else ROWS
+    found, told = [], []
+    for row in rows:
+        with working(row.busy):
+            lone, tallies, memory = measured(row)
+        found.append(numbers(row, lone, tallies, memory))
+        told += [answer for tally in tallies for answer in tally.answers]
+        print(json.dumps(found[-1]), flush=True)
+    print(table(found))
     equal = compare(told, check) if check else None
     load = os.getloadavg()[0]
-    print(json.dumps({"rows": rows, "cores": os.cpu_count(), "load": load, "byte_equal": equal}))
+    print(json.dumps({"rows": found, "cores": os.cpu_count(), "load": load, "byte_equal": equal}))
+
+
+def measured(row: Row) -> tuple[list[Tally], list[Tally], list[int]]:
+    """What the lone visitor saw, what the many saw, and the server's bytes."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        browser.serving(Path(folder) / "log.txt") as address,
+    ):
+        lone, _ = together(address, 1, ALONE, first=1000)
+        return lone, *together(address, row.visitors, row.seconds)
+
+
+@contextmanager
+def working(count: int) -> Iterator[None]:
+    """So many processes that only work, until the block ends."""
+    processes = [Process(target=work_on, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
 
 
 def work_on() -> None:
@@ -139,16 +177,14 @@ def _bytes_at(moment: float) -> int:
     return sum(one.memory_info().rss for one in family if one.name() != "resource_tracker")
 
 
-def row(
-    count: int, seconds: float, lone: list[Tally], tallies: list[Tally], memory: list[int]
-) -> dict:
+def numbers(row: Row, lone: list[Tally], tallies: list[Tally], memory: list[int]) -> dict:
     """Median, worst and rate, in multiples of the lone visitor's median and rate."""
     alone = lone[0].times
     unit, rate = statistics.median(alone), len(alone) / sum(alone)
     times = [each for tally in tallies for each in tally.times]
-    median, served = statistics.median(times), len(times) / seconds
+    median, served = statistics.median(times), len(times) / row.seconds
     return {
-        "visitors": count,
+        **asdict(row),
         "median": round(median / unit, 2),
         "worst": round(max(times) / unit, 2),
         "worst_by_median": round(max(times) / median, 2),
@@ -159,6 +195,29 @@ def row(
         "lone_seconds": round(unit, 3),
         "count": len(times),
     }
+
+
+COLUMNS = {
+    "visitors": "visitors",
+    "busy": "busy processes beside",
+    "seconds": "seconds",
+    "median": "median wait",
+    "worst": "longest wait",
+    "worst_by_median": "longest by median",
+    "answers": "answers a second",
+    "fewest_by_most": "fewest by most answers of a visitor",
+    "memory_growth": "memory from a third of the time to its end",
+}
+
+
+def table(found: list[dict]) -> str:
+    """The rows as Markdown."""
+    lines = [list(COLUMNS.values()), ["---"] * len(COLUMNS)]
+    lines += [
+        [f"{row[key]:+.0%}" if key == "memory_growth" else f"{row[key]:g}" for key in COLUMNS]
+        for row in found
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _fewest_by_most(tallies: list[Tally]) -> float:

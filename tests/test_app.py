@@ -12,7 +12,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers
-from app.workbench import bench, figures, rooms, session
+from app.mask_and_decode import page as page_of_masks
+from app.workbench import bench, figures, rooms, session, top_row
 from app.workbench.clip import ClipAddress, Upload, load_clip
 from app.workbench.models import DEMO
 from vjepa.errors import InputError
@@ -162,6 +163,42 @@ def test_a_bad_upload_after_a_good_one_keeps_the_good_one(page, model, make_vide
     assert not page.exception
     assert "lasts 0.67 s" in page.warning[0].value
     assert page.session_state["visitor"].address == mine
+
+
+def test_a_file_that_is_not_read_any_more_is_let_go(page, model, make_video, monkeypatch):
+    moving = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 48, 64, 3), np.uint8)
+    data = make_video(moving * 10, name="mine.mp4").read_bytes()
+    page.run()
+    page.file_uploader(key="uploader").set_value(("mine.mp4", data, "video/mp4")).run()
+    state = page.session_state["visitor"]
+    state.choose(ClipAddress("world", "5"))
+
+    def read(address, *rest):
+        if address.kind == "upload":
+            raise InputError("mine.mp4 is torn: choose another file.")
+        return load_clip(address, *rest)
+
+    monkeypatch.setattr(top_row, "load_clip", read)
+    page.run()
+    assert page.warning[0].value.startswith("mine.mp4 is torn") and not page.exception
+    assert state.upload is None and state.address.kind == "world"
+    assert "tokens predicted" in numbers(page)
+
+
+@pytest.mark.filterwarnings("ignore:.*ScriptRunContext")
+def test_what_is_said_of_a_widget_that_is_gone_changes_nothing():
+    """A page can be left while an upload is on its way: Streamlit calls back all the same."""
+    state = session.start_state()
+    before = session.to_query(state)
+    keys = {"start": "start_gone", "fps": "fps_gone"}
+    top_row.take_timing(state, keys)
+    for callback in (
+        *(top_row.take_upload, top_row.take_model, top_row.open_path),
+        *(page_of_masks.take_steps, page_of_masks.take_maps, page_of_masks.take_token),
+    ):
+        callback(state)
+    assert session.to_query(state) == before
+    assert (state.upload, state.opening, state.notice) == (None, None, "")
 
 
 def test_start_past_the_end_gets_a_sentence(page, model):

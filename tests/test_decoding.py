@@ -108,6 +108,21 @@ def test_too_many_pixels_are_one_sentence(tmp_path):
             elsewhere(path)
 
 
+def test_a_small_file_of_large_frames_is_within_the_limits(tmp_path):
+    """A few kilobytes that are 36 megapixels a frame: shown, or refused in a sentence."""
+    path = tmp_path / "large.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 8_000, 4_500, "gray"
+        frame = av.VideoFrame.from_ndarray(np.zeros((4_500, 8_000), np.uint8), format="gray")
+        for number in range(3):
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    said = outcome(path)
+    assert not said or said.endswith(".")
+
+
 class Manager:
     """As much of Streamlit's upload manager as the quota sees."""
 

@@ -41,7 +41,22 @@ def test_visitors_take_turns():
     gate.go.set()
     for one in again:
         one.result(PATIENCE)
-    assert order[9:] == list("dabc")  # who has never had a turn, then who waits the longest
+    assert order[9:] == list("abcd")  # who waits the longest; who came last is last
+
+
+def test_who_comes_anew_again_and_again_keeps_nobody_out():
+    queue, order = FairQueue(), []
+    gate = Gate(queue)
+    queue.submit("model", "regular", lambda: None)
+    gate.go.set()
+    gate = Gate(queue)
+    asked = [queue.submit("model", n, lambda n=n: order.append(n)) for n in range(3)]
+    asked.append(queue.submit("model", "regular", lambda: order.append("regular")))
+    asked += [queue.submit("model", n, lambda n=n: order.append(n)) for n in range(3, 50)]
+    gate.go.set()
+    for one in asked:
+        one.result(PATIENCE)
+    assert order == ["regular", *range(50)]
 
 
 def test_only_the_newest_question_of_a_visitor_counts():

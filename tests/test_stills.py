@@ -1,5 +1,9 @@
 """Pictures, and pictures that move: upright, over white, scaled to 8 bits."""
 
+import struct
+from contextlib import suppress
+
+import hostile
 import numpy as np
 import pytest
 from painted import corners, numbers, painted
@@ -121,3 +125,29 @@ def test_a_heic_photo_is_refused_by_name(tmp_path):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
     with pytest.raises(InputError, match=r"HEIC photo.*JPEG"):
         read_frames(tmp_path / "a.heic", 64, 4)
+
+
+def test_a_picture_without_a_size_is_one_sentence(tmp_path):
+    path = tmp_path / "a.tif"
+    pictures(1)[0].save(path)
+    data = path.read_bytes()
+    for kind in (3, 4):  # a TIFF's entry for the width gets a number that stands for nothing
+        data = data.replace(struct.pack("<HHI", 256, kind, 1), struct.pack("<HHI", 65000, kind, 1))
+    assert data != path.read_bytes()
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif .*choose another"):
+        read_frames(path, 64, 2)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of what is damaged
+@pytest.mark.parametrize("suffix", ["png", "gif", "jpg", "webp", "tif", "bmp"])
+def test_a_damaged_picture_is_frames_or_one_sentence(tmp_path, suffix):
+    random, path = np.random.default_rng(0), tmp_path / f"a.{suffix}"
+    first, *rest = pictures(3)
+    more = {"save_all": True, "append_images": rest} if suffix not in ("jpg", "bmp") else {}
+    first.save(path, **more)
+    good = path.read_bytes()
+    for number in range(40):
+        path.write_bytes(hostile.MUTATIONS[number % len(hostile.MUTATIONS)](good, random))
+        with suppress(InputError):
+            assert read_frames(path, 64, 2).shape == (2, 64, 64, 3)

@@ -1,30 +1,51 @@
 """A real server and visitors on its websocket: what one does costs the others nothing."""
 
 import os
+import signal
 import struct
 import subprocess
 import sys
+import threading
+import tomllib
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlencode
 
 import browser
 import numpy as np
+import psutil
 import pytest
-from visitor import Visitor, fetched
+from visitor import ConnectionClosed, Visitor, fetched
 
 from app.mask_and_decode import answers
 from app.workbench import models
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
+from vjepa.errors import InputError
 
 PATIENCE = 120
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    log = tmp_path_factory.mktemp("serving") / "log.txt"
+def served(tmp_path_factory):
+    log, before = tmp_path_factory.mktemp("serving") / "log.txt", children()
     with browser.serving(log) as address:
-        yield address
+        (server,) = children() - before
+        yield address, server
+
+
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
+@pytest.fixture(scope="module")
+def address(served):
+    return served[0]
+
+
+@pytest.fixture(scope="module")
+def server(served):
+    return served[1]
 
 
 @pytest.fixture
@@ -97,6 +118,42 @@ def test_an_upload_that_aborts_its_reader_costs_nobody_else_anything(address, vi
         assert not visitor.exceptions and not other.exceptions
 
 
+class Executioner(threading.Thread):
+    """Has every process that decodes for the server abort, as native code does, until it stops."""
+
+    def __init__(self, server: psutil.Process) -> None:
+        super().__init__(daemon=True)
+        self.server, self.over, self.aborted = server, threading.Event(), 0
+
+    def run(self) -> None:
+        while not self.over.wait(0.05):
+            for worker in self.server.children():
+                with suppress(psutil.Error):
+                    if any("spawn_main" in word for word in worker.cmdline()):
+                        worker.send_signal(signal.SIGABRT)
+                        self.aborted += 1
+
+
+def test_while_one_upload_aborts_its_processes_another_visitor_paints(
+    address, server, visitor, make_video
+):
+    data = make_video(np.zeros((20, 48, 64, 3), np.uint8)).read_bytes()
+    with Visitor(address, "clip=world-8") as other:
+        other.wait_for_answer()
+        executioner = Executioner(server)
+        executioner.start()
+        upload(visitor, "aborts.mp4", data)
+        for mask in strokes(2, seed=6):
+            other.wait_for_answer(other.paint(mask))
+        visitor.listen(lambda: any("aborts.mp4 cannot be read" in text for text in visitor.texts))
+        executioner.over.set()
+        executioner.join(PATIENCE)
+        assert executioner.aborted
+        upload(visitor, "lives.mp4", data)
+        visitor.listen(lambda: "upload" in clip_of(visitor))
+        assert not visitor.exceptions and not other.exceptions
+
+
 def clip_of(visitor: Visitor) -> str:
     return visitor.pieces["painter"].note["clip"]["id"]
 
@@ -141,11 +198,46 @@ def test_the_public_server_tells_and_opens_nothing(tmp_path, monkeypatch):
             assert not any("passwd" in text for text in one.texts)
 
 
+def test_a_server_that_is_killed_leaves_no_process(tmp_path, make_video):
+    data = make_video(np.zeros((20, 48, 64, 3), np.uint8)).read_bytes()
+    before = children()
+    with (
+        browser.serving(tmp_path / "log.txt") as address,
+        suppress(ConnectionClosed),
+        Visitor(address, "clip=world-7") as one,
+    ):
+        one.listen(lambda: one.finished and one.uploader)
+        upload(one, "mine.mp4", data)
+        one.listen(lambda: "upload" in clip_of(one))
+        (server,) = children() - before
+        workers = server.children(recursive=True)
+        assert workers
+        server.kill()
+        one.listen(lambda: False, patience=10)
+    gone, left = psutil.wait_procs(workers, timeout=PATIENCE)
+    assert gone and not left
+
+
 def test_paths_are_for_those_who_sit_at_the_machine(monkeypatch):
     monkeypatch.delenv("VJEPA_APP_PATHS", raising=False)
     for listens, allowed in {"localhost": True, "0.0.0.0": False, None: False}.items():
         monkeypatch.setattr("streamlit.get_option", lambda name, at=listens: at)
         assert models.paths_allowed() == allowed
+
+
+def test_a_server_for_strangers_does_not_tell_which_paths_exist(monkeypatch, tmp_path):
+    monkeypatch.setenv("VJEPA_APP_PATHS", "0")
+    said = set()
+    for path in (tmp_path, tmp_path / "nothing", Path(__file__), "/etc/shadow"):
+        with pytest.raises(InputError) as caught:
+            models.check(models.ModelAddress(str(path)))
+        said.add(str(caught.value))
+    assert len(said) == 1
+
+
+def test_the_app_listens_to_its_own_machine_by_default():
+    config = tomllib.loads((Path(__file__).parents[1] / ".streamlit/config.toml").read_text())
+    assert config["server"]["address"] in models.LOOPBACK
 
 
 def test_uploads_beyond_the_quota_are_refused(visitor):

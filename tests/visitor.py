@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import requests
+from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.runtime.state.session_state import STREAMLIT_INTERNAL_KEY_PREFIX
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -23,6 +25,7 @@ from app.workbench.figures import from_bits, to_bits
 PATIENCE = 300.0
 """Seconds; a machine that trains beside the tests is slow."""
 STREAM = "/_stcore/stream"
+WRONG = (Alert.ERROR, Alert.WARNING)
 
 
 @dataclass
@@ -58,8 +61,11 @@ class Visitor:
         self.states: dict[str, WidgetState] = {}
         self.timers: dict[str, tuple[float, float]] = {}
         self.texts: list[str] = []
+        self.warnings: list[str] = []
+        self.menus: dict[str, str] = {}
         self.exceptions: list[str] = []
         self.finished = 0
+        self.running = False
         self.session = self.uploader = ""
         self.open = ExitStack()
         self.socket = self.open.enter_context(
@@ -125,6 +131,34 @@ class Visitor:
         self.run(painter.fragment)
         return bits
 
+    def pick(self, tile: str) -> None:
+        """Clicks on a clip of the row; like any click, it is said once."""
+        self.tell("picker", json.dumps([{"event": "pick", "value": tile}]))
+
+    def tell(self, name: str, text: str) -> None:
+        """Says something in the name of one of our components, once.
+
+        Args:
+            name: of the component.
+            text: JSON, or what is none; of the picker, which has clicks alone, a list of events.
+        """
+        piece = self.pieces[name]
+        if name == "picker":
+            self._say_once(WidgetState(id=_trigger(piece.id), json_trigger_value=text))
+        else:
+            self._say_once(WidgetState(id=piece.id, json_value=text), piece.fragment)
+
+    def choose(self, menu: str, title: str) -> None:
+        """Takes an entry of a menu."""
+        self._say_once(WidgetState(id=self.menus[menu], string_value=title))
+
+    def go(self, page: str) -> None:
+        """To another page of the app: what was on this one is gone."""
+        self.page = page
+        self.pieces.clear()
+        self.states.clear()
+        self.run()
+
     def upload(self, name: str, data: bytes, keep: bool = True) -> int:
         """Sends a file, and has the uploader of the page name it with the next run.
 
@@ -157,6 +191,11 @@ class Visitor:
         """What the panels show the answer to."""
         return from_bits(self.pieces["panels"].note["mask"]["bits"], self.grid)
 
+    def _say_once(self, state: WidgetState, fragment: str = "") -> None:
+        self.states[state.id] = state
+        self.run(fragment)
+        del self.states[state.id]
+
     def _answered(self, bits: str) -> bool:
         panels = self.pieces.get("panels")
         if (
@@ -177,6 +216,7 @@ class Visitor:
     def _take(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
         if kind == "new_session":
+            self.running = True
             self.session = message.new_session.initialize.session_id or self.session
             if not message.metadata.run.fragment_ids:
                 self.timers.clear()
@@ -185,6 +225,7 @@ class Visitor:
             self.timers[message.auto_rerun.fragment_id] = time.monotonic() + interval, interval
         elif kind == "script_finished":
             self.finished += 1
+            self.running = False
         elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
             self._draw(message.delta.new_element, message.delta.fragment_id)
 
@@ -196,10 +237,19 @@ class Visitor:
             self.pieces[name] = Piece(element.bidi_component.id, fragment, note, blobs)
         elif kind == "file_uploader":
             self.uploader = element.file_uploader.id
+        elif kind == "selectbox":
+            self.menus[element.selectbox.label] = element.selectbox.id
         elif kind == "exception":
             self.exceptions.append(element.exception.message)
         elif kind in ("markdown", "alert"):
             self.texts.append(getattr(element, kind).body)
+            if kind == "alert" and element.alert.format in WRONG:
+                self.warnings.append(element.alert.body)
+
+
+def _trigger(component: str) -> str:
+    """Where Streamlit takes a component's clicks."""
+    return f"{STREAMLIT_INTERNAL_KEY_PREFIX}_{component}__events"
 
 
 def unpacked(parcel: bytes) -> tuple[dict, list[bytes]]:

@@ -16,7 +16,7 @@ from app.workbench.bench import query, visitor, workbench
 from app.workbench.clip import Clip
 from app.workbench.models import Model
 from app.workbench.rooms import model_room, must_load
-from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State
+from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State, answer_of
 from vjepa.errors import InputError
 
 LOADING = ":material/hourglass: The model is loading: your mask is answered as soon as it is here."
@@ -165,7 +165,8 @@ def diffusion_settings(state: State) -> None:
         key="steps",
         default=state.steps,
         required=True,
-        on_change=lambda: setattr(state, "steps", st.session_state.steps),
+        on_change=take_steps,
+        args=(state,),
         label_visibility="collapsed",
     )
     st.button(
@@ -177,6 +178,11 @@ def diffusion_settings(state: State) -> None:
     )
 
 
+def take_steps(state: State) -> None:
+    """Decodes in as many steps from now on."""
+    state.steps = answer_of("steps") or state.steps
+
+
 def map_choice(state: State) -> None:
     """Errors of features, or spread and error of pixels."""
     st.markdown("errors", help=MAPS_HELP, width="content")
@@ -186,9 +192,16 @@ def map_choice(state: State) -> None:
         key="maps",
         default=MAPS[state.pixel_maps],
         required=True,
-        on_change=lambda: setattr(state, "pixel_maps", st.session_state.maps == MAPS[1]),
+        on_change=take_maps,
+        args=(state,),
         label_visibility="collapsed",
     )
+
+
+def take_maps(state: State) -> None:
+    """Shows the errors that were chosen from now on."""
+    if chosen := answer_of("maps"):
+        state.pixel_maps = chosen == MAPS[1]
 
 
 def details(state: State) -> None:
@@ -211,7 +224,8 @@ def details(state: State) -> None:
 
 def take_token(state: State) -> None:
     """Asks with another mask token from now on."""
-    state.mask_token = st.session_state[f"mask_token_{state.model.id}"]
+    token = answer_of(f"mask_token_{state.model.id}")
+    state.mask_token = state.mask_token if token is None else token
 
 
 def training_note(model: Model) -> None:

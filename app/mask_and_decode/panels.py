@@ -29,8 +29,6 @@ from vjepa.errors import InputError
 from vjepa.formats import published
 
 if TYPE_CHECKING:
-    pass  # TODO
-if TYPE_CHECKING:
     from vjepa.analysis.projections import Components
 
 

@@ -114,6 +114,8 @@ def opening_note(state: State) -> str:
 def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     """Painter and answers; all that a stroke or a click on a patch runs again."""
     state = visitor()
+    if clip.model != state.model:  # the page was not drawn again since another model came
+        st.rerun()
     left, right = st.columns([6, 11], gap="medium")
     with left:
         sentence = take_stroke(state, clip)
@@ -155,13 +157,13 @@ def take_stroke(state: State, clip: Clip) -> str:
     Returns:
         What is wrong with that mask, in a sentence, or nothing.
     """
-    stroke = (st.session_state.get(PAINTER) or {}).get("mask")
+    stroke = said(PAINTER, "mask")
     if stroke is None:  # a painter that was just mounted, here or after a visit to another page
         if state.mask is not state.sent_mask:
             state.send_mask(state.mask)
-    elif stroke["clip"] == clip.id and stroke["rev"] == state.rev:
+    elif stroke.get("clip") == clip.id and stroke.get("rev") == state.rev:
         try:
-            state.mask = from_bits(stroke["bits"], state.mask.shape)
+            state.mask = from_bits(stroke.get("bits"), state.mask.shape)
         except InputError as error:
             return str(error)
     return ""
@@ -169,10 +171,22 @@ def take_stroke(state: State, clip: Clip) -> str:
 
 def take_pick(state: State, clip: Clip) -> None:
     """Takes over the tokens that were clicked in the page's views; each click counts once."""
-    pick = (st.session_state.get(VIEWS) or {}).get("pick")
-    if pick and pick["clip"] == clip.id and pick["id"] != state.last_pick:
+    pick = said(VIEWS, "pick") or {}
+    tokens = pick.get("tokens")
+    if pick.get("clip") != clip.id or pick.get("id") in (None, state.last_pick):
+        return
+    if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens):
         state.last_pick = pick["id"]
-        state.select(pick["tokens"])
+        state.select(tokens)
+
+
+def said(component: str, word: str) -> dict | None:
+    """What one of our components last said; what is no note of it counts as nothing.
+
+    Whoever speaks to the server without our page can say anything.
+    """
+    note = (st.session_state.get(component) or {}).get(word)
+    return note if isinstance(note, dict) else None
 
 
 def preset_row(state: State) -> None:

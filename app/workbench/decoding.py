@@ -7,6 +7,7 @@ nothing that a worker does not need.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing import parent_process
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from types import ModuleType
@@ -88,7 +90,7 @@ def forget(pool: ProcessPoolExecutor) -> None:
 
 def new_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that know nothing of this one."""
-    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=limit_memory)
+    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=begin_work)
 
 
 class _Process(SpawnProcess):
@@ -107,6 +109,23 @@ class _Context(SpawnContext):
 
 
 # ---- in the worker
+
+
+def begin_work() -> None:
+    """Sets this process's limits, and has it end with the server."""
+    limit_memory()
+    threading.Thread(target=end_with_parent, name="end with the server", daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Waits for the server's end, however it comes: killed, it says goodbye to nobody.
+
+    The pool's own pipes do not tell: workers hold both ends of them.
+    """
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def limit_memory() -> None:
@@ -153,7 +172,7 @@ def check_size(path: Path) -> None:
     Raises:
         InputError: too many pixels, too many frames, or too long.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = STILL_PIXELS  # twice as many are an error of its own
     pixels = 0
@@ -162,7 +181,7 @@ def check_size(path: Path) -> None:
             pixels = image.width * image.height
     except Image.DecompressionBombError:
         pixels = 2 * STILL_PIXELS
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+    except Exception:  # no picture, or a damaged one, of which Pillow says anything
         return _check_video(path)
     return _check(path, "pixels", pixels, STILL_PIXELS)
 

@@ -18,7 +18,7 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_r
 LINGER = 10.0
 """Seconds after which a thread without work ends."""
 REMEMBERED = 1000
-"""Visitors whose last turn is known; who is forgotten goes first."""
+"""Visitors whose last turn is known; who is forgotten counts as new."""
 
 Result = TypeVar("Result")
 
@@ -43,7 +43,8 @@ class FairQueue:
 
     A model is a lane, and so is each kind of long work (opening a model, making a bank), so that
     none of it stands before a question to another model. In a lane the visitor goes first who has
-    waited longest since his last turn, and of a visitor's questions only the newest counts.
+    waited longest since his last turn, or since he came: whoever comes anew again and again, with
+    a new tab each time, keeps nobody out. Of a visitor's questions only the newest counts.
     """
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class FairQueue:
                 older.future.cancel()
                 older.future.set_running_or_notify_cancel()  # wakes who waits for it
             waiting.append(ticket)
+            self.turns.setdefault(visitor, self.turn)
             if lane not in self.threads:
                 self._start(lane)
             self.changed.notify_all()
@@ -116,7 +118,7 @@ class FairQueue:
         self.turn += 1
         self.turns[visitor] = self.turn
         self.turns.move_to_end(visitor)
-        if len(self.turns) > REMEMBERED:
+        while len(self.turns) > REMEMBERED:
             self.turns.popitem(last=False)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import streamlit as st
 from jaxtyping import Bool
 
 from app.workbench import models
@@ -121,6 +123,11 @@ class State:
     def asked_token(self) -> int:
         """The mask token that stands for what is hidden."""
         return self.model.mask_token if self.mask_token is None else self.mask_token
+
+
+def answer_of(widget: str) -> Any:
+    """What a widget says to its callback; None where it has gone with its page meanwhile."""
+    return st.session_state.get(widget)
 
 
 def start_state() -> State:

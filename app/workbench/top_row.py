@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.workbench import components, models
+from app.workbench import components, models, session
 from app.workbench.clip import (
     DEFAULT_FPS,
     FPS,
@@ -55,7 +55,7 @@ def take_pick(state: State) -> None:
         state.choose(ClipAddress("world", str(secrets.randbelow(WORLD_SEEDS))))
     elif pick == "upload" and state.upload:
         state.choose(state.upload.address)
-    elif pick:
+    elif isinstance(pick, str) and pick:
         state.choose(ClipAddress("bundled", pick))
 
 
@@ -89,11 +89,22 @@ def tiles(state: State, clip: Clip) -> list[components.Tile]:
         found.append(components.Tile(name, title(name), load_clip(address, DEMO), chosen))
     world = state.address.kind == "world"
     found.append(components.Tile("world", "world", clip if world else None, world, WORLD_HELP))
-    if state.upload:
-        upload = load_clip(state.upload.address, state.model, state.upload)
+    if state.upload and (upload := uploaded(state, clip)):
         chosen = state.address.kind == "upload"
         found.append(components.Tile("upload", upload.title, upload, chosen))
     return found
+
+
+def uploaded(state: State, clip: Clip) -> Clip | None:
+    """The visitor's file for its tile; what is not read any more, by another model say, goes."""
+    if state.address.kind == "upload":
+        return clip
+    try:
+        return load_clip(state.upload.address, state.model, state.upload)
+    except InputError as error:
+        state.notice = str(error)
+        state.upload = state.good_upload = None
+        return None
 
 
 def upload_menu(state: State) -> None:
@@ -111,7 +122,7 @@ def upload_menu(state: State) -> None:
 
 def take_upload(state: State) -> None:
     """Chooses the file that was just uploaded."""
-    file = st.session_state[UPLOADER]
+    file = session.answer_of(UPLOADER)
     if file is not None:
         state.upload = Upload(file.name, file.getvalue())
         state.choose(state.upload.address)
@@ -141,8 +152,9 @@ def timing_menu(state: State) -> None:
 
 def take_timing(state: State, keys: dict[str, str]) -> None:
     """Reads the same file from another time or at another rate."""
-    start, fps = (st.session_state[keys[name]] for name in ("start", "fps"))
-    state.choose(state.address.at(start, fps))
+    start, fps = (session.answer_of(keys[name]) for name in ("start", "fps"))
+    if start is not None:
+        state.choose(state.address.at(start, fps))
 
 
 HELP = "The model that predicts: choose another one, see its size and what one token covers."
@@ -182,9 +194,16 @@ def choice(state: State) -> None:
         choices(state),
         format_func=lambda address: address.title,
         key="model",
-        on_change=lambda: state.open(st.session_state.model),
+        on_change=take_model,
+        args=(state,),
         help=CHOICE_HELP,
     )
+
+
+def take_model(state: State) -> None:
+    """Opens the model that was chosen."""
+    if address := session.answer_of("model"):
+        state.open(address)
 
 
 def choices(state: State) -> list[ModelAddress]:
@@ -212,13 +231,16 @@ def path(state: State) -> None:
 
 def open_path(state: State) -> None:
     """The typed path becomes the model, as soon as it is loaded."""
-    typed = st.session_state.model_path.strip().strip("'\"")
+    typed = (session.answer_of("model_path") or "").strip().strip("'\"")
     if not typed:
         return
-    address = ModelAddress(str(Path(typed).expanduser()), st.session_state.model_frames or None)
     try:
+        path = str(Path(typed).expanduser())
+        address = ModelAddress(path, session.answer_of("model_frames") or None)
         models.check(address)
         state.open(address)
+    except RuntimeError:  # ~ is nobody's home
+        state.notice = f"{typed} is in nobody's home folder: type the whole path."
     except InputError as error:
         state.notice = str(error)
 

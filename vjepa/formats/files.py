@@ -121,9 +121,13 @@ def _protocol(path: Path) -> int:
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there; False also for a name that no disk can hold."""
+    """Whether a file or folder is there.
+
+    False also for a pipe or a device, which are read without an end, and for a name that no disk
+    can hold.
+    """
     try:
-        return path.exists()
+        return path.is_file() or path.is_dir()
     except (OSError, ValueError):  # too long; a null character
         return False
 

@@ -160,14 +160,14 @@ def _opened(path: Path) -> Iterator[Image.Image | None]:
     except UnidentifiedImageError:
         _refuse_heic(path)
         image = None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged file makes Pillow raise anything
         raise _damaged(path) from error
     try:
         with image or nullcontext():
             yield image
     except InputError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:
         raise _damaged(path) from error
 
 
