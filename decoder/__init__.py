@@ -7,6 +7,7 @@ several seeds share is what the predictions hold (paper, section 6).
 from importlib import import_module
 
 _HOMES = {
+    "Bank": "decoder.bank",
     "Explorer": "decoder.explorer",
     "Prediction": "decoder.explorer",
     "PredictionDecoderPipeline": "decoder.pipeline",

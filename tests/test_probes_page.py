@@ -16,7 +16,7 @@ from app.workbench.models import DEMO
 
 GRID = DEMO.config.grid
 OWN = DEMO.config.last_layer
-PAGE = "from app import window; from app.probes.page import page; window.dress(); page()"
+PAGE = "from app import window; from app.probes.page import page; window.dress('', ''); page()"
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,8 @@ def cases(found: list[dict], folder: Path) -> None:
             if case["ranking"] == ranking:
                 st.markdown(told(case))
                 st.html(panel_titles(case["panels"]))
-                st.image(picture(folder / case["file"]), width="stretch")
+                alt = f"{case['title']}: {', '.join(case['panels'])}, playing"
+                st.image(picture(folder / case["file"]), width="stretch", alt=alt)
 
 
 def told(case: dict) -> str:

@@ -29,8 +29,6 @@ from vjepa.errors import InputError
 from vjepa.formats import published
 
 if TYPE_CHECKING:
-    pass  # TODO
-if TYPE_CHECKING:
     from vjepa.analysis.projections import Components
 
 
@@ -51,6 +49,10 @@ CEILING_TIP = (
     "Decoded from the true features of the hidden tokens: as good as this decoder gets. What "
     "differs from a sample is the predictor's doing."
 )
+FILL_TIP = (
+    "The best fill that needs no model, here {kind}. What a sample has above its number is what "
+    "the model knows. PSNR in decibels over the hidden pixels: higher is nearer to the truth."
+)
 ERROR_TIP = (
     "How far each predicted token is from the true one (L1 distance of features). Bright is far."
 )
@@ -66,8 +68,8 @@ DISTANCE_TIP = (
     "How far each predicted token is from its nearest neighbour. Bright: no clip holds the like."
 )
 EXPECTED_TIP = (
-    "Decoded in one step: close to the mean of all that the decoder thinks possible, no sample. "
-    "Four steps draw samples."
+    "Decoded in one step: close to the mean of all that the decoder thinks possible, no sample. It "
+    "is there first; four steps draw samples."
 )
 SPREAD_TIP = (
     "What the features do not determine: how far the samples differ at a pixel (standard deviation "
@@ -84,34 +86,49 @@ PREDICTED_PCA_TIP = (
 TRUE_PCA_TIP = "The true features of the same tokens, in the same colours."
 
 
-def decoded(answer: DecodedAnswer | None, count: int, *, pixel_maps: bool = False) -> list[Panel]:
-    """Samples of the diffusion decoder, their ceiling, and how wrong they are.
+def decoded(
+    expected: DecodedAnswer | None,
+    answer: DecodedAnswer | None,
+    count: int,
+    *,
+    pixel_maps: bool = False,
+) -> list[Panel]:
+    """Samples of the diffusion decoder, what they stand against, and how wrong they are.
 
     Args:
+        expected: the one-step answer, if there is one.
         answer: what there is to show, if anything.
         count: how many samples there are.
         pixel_maps: spread and mistake of the pixels, in place of the error of the features.
     """
-    ceiling = Panel(
-        "ceiling", "pixels", "ceiling", CEILING_TIP, data=answer.ceiling if answer else b""
-    )
+    fill = picture("fill", "best fill", FILL_TIP, answer, "best fill")
+    ceiling = picture("ceiling", "ceiling", CEILING_TIP, answer, "ceiling")
     maps = [
         pixels("spread", SPREAD_TIP, answer and answer.spread, answer),
         pixels("mistake", MISTAKE_TIP, answer and answer.mistake, answer),
     ]
-    rest = [ORIGINAL, ceiling, *maps] if pixel_maps else [ORIGINAL, MASKED, ceiling, error(answer)]
-    return [*samples(answer, count), *rest]
+    rest = [ORIGINAL, fill, ceiling, *maps]
+    if not pixel_maps:
+        rest = [ORIGINAL, MASKED, fill, ceiling, error(answer)]
+    first = picture("expected", "expected", EXPECTED_TIP, expected, "sample 1")
+    return [first, *samples(answer, count), *rest]
+
+
+def picture(name: str, title: str, tip: str, answer: DecodedAnswer | None, sheet: str) -> Panel:
+    """One of an answer's pictures, and how like the truth it is."""
+    if answer is None:
+        return Panel(name, "pixels", title, tip.format(kind="what is best"))
+    told = tip.format(kind=answers.FILLS[answer.fill_kind])
+    return Panel(name, "pixels", title, told, answer.likeness(sheet), answer.sheets[sheet])
 
 
 def samples(answer: DecodedAnswer | None, count: int) -> list[Panel]:
-    """One panel a seed; of one step, it is no sample."""
-    sheets = answer.samples if answer else (b"",) * count
-    seeds = [f"seed {seed}" for seed in answer.question.seeds] if answer else [""] * count
-    expected = answer is not None and answer.question.steps == 1
-    what, tip = ("expected image", EXPECTED_TIP) if expected else ("sample", SAMPLE_TIP)
+    """One panel a seed."""
+    titles = [f"sample {i + 1}" for i in range(count)]
+    seeds = answer.question.seeds if answer else range(count)
     return [
-        Panel(f"sample-{i}", "pixels", f"{what} {i + 1}", tip, side, sheet)
-        for i, (sheet, side) in enumerate(zip(sheets, seeds, strict=True))
+        picture(f"sample-{i}", title, f"{SAMPLE_TIP} Seed {seed}.", answer, title)
+        for i, (title, seed) in enumerate(zip(titles, seeds, strict=True))
     ]
 
 
@@ -204,7 +221,6 @@ def preview_for(question: Question, _clip: Clip) -> Preview:
             question=question,
             error=found.error,
             typical=explorer.typical_error,
-            seconds=sum(found.timings.values()) / 1000,
             predictions=predictions,
             predicted=painted(components, predictions, mask),
             true=painted(components, true, mask),
@@ -292,7 +308,7 @@ class Making:
 
     def make(self) -> Any:
         """Makes the bank, and keeps it."""
-        from decoder.bank import Bank
+        from decoder import Bank
 
         with self.room.held():
             loaded = self.room.open().result().model

@@ -171,7 +171,8 @@ def axis(found: Float[np.ndarray, "2 2 t"]) -> tuple[float, float]:
 
 def show_pair(pair: tuple[Clip, Clip], told: tuple[str, str]) -> None:
     """Two clips with the same second half, in step."""
-    st.image(movie(pair[0].id, pair), width="stretch")
+    alt = "; ".join(f"{clip.title} clip: {text}" for clip, text in zip(pair, told, strict=True))
+    st.image(movie(pair[0].id, pair), width="stretch", alt=alt)
     for place, clip, text in zip(st.columns(2), pair, told, strict=True):
         place.caption(f"**{clip.title}**: {text}")
 

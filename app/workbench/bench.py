@@ -17,7 +17,8 @@ from urllib.parse import urlencode
 import streamlit as st
 from streamlit.logger import get_logger
 
-from app.workbench import components, session, top_row
+from app.workbench import components, links, top_row
+from app.workbench.catalogue import opening_frame
 from app.workbench.clip import Clip
 from app.workbench.figures import from_bits
 from app.workbench.models import DEMO
@@ -39,12 +40,17 @@ LINK_HELP = (
 Draw = Callable[[State, Clip], None]
 
 
-def workbench(draw: Draw, *, needs_model: bool = True) -> None:
+def nothing() -> None:
+    """Most pages have nothing between the clips and the painter."""
+
+
+def workbench(draw: Draw, *, needs_model: bool = True, above: Callable[[], None] = nothing) -> None:
     """The whole page: clips on top, the painter on the left, and what is drawn on the right.
 
     Args:
         draw: fills the right side; it may raise an InputError, which is shown as a sentence.
         needs_model: whether `draw` waits until the model is loaded.
+        above: fills the place between the clips and the painter.
     """
     state = visitor()
     arrive(state)
@@ -52,6 +58,7 @@ def workbench(draw: Draw, *, needs_model: bool = True) -> None:
     clip = top_row.choose(state)
     with st.container():  # there though empty: what comes after it keeps its place in the browser
         notes(state, clip)
+    above()
     bench(clip, draw, needs_model)
     if not awaited(state).ready:
         await_model()
@@ -72,7 +79,7 @@ def visitor() -> State:
     if "visitor" not in st.session_state:
         state = st.session_state.visitor = start_state()
         try:
-            session.read_query(st.query_params, state)
+            links.read_query(st.query_params, state)
         except InputError as error:
             state.notice = str(error)
     return st.session_state.visitor
@@ -94,11 +101,11 @@ def arrive(state: State) -> None:
     except InputError as error:
         all_rooms().close(room.address)
         with suppress(InputError):
-            session.read_rest(link, state)
+            links.read_rest(link, state)
         state.notice = str(error)
         return
     try:
-        session.read_rest(link, state)
+        links.read_rest(link, state)
     except InputError as error:
         state.notice = str(error)
 
@@ -118,7 +125,8 @@ def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     with left:
         sentence = take_stroke(state, clip)
         take_pick(state, clip)
-        components.painter(clip, state.sent_mask, state.rev, key=PAINTER)
+        opening = opening_frame(state.address.name, state.sent_mask, len(clip.frames))
+        components.painter(clip, state.sent_mask, state.rev, opening, key=PAINTER)
         preset_row(state)
     with right:
         if sentence:
@@ -185,7 +193,8 @@ def preset_row(state: State) -> None:
                 help=preset.help,
                 on_click=lambda name=name: use_button(name, state),
             )
-        with st.popover("Link", icon=":material/link:", help=LINK_HELP):
+        with st.popover("Link", icon=":material/link:"):
+            st.caption(LINK_HELP)
             page = (st.context.url or "").partition("?")[0]
             st.code(f"{page}?{query(state)}", language=None, wrap_lines=True)
 
@@ -197,7 +206,7 @@ def views(state: State, clip: Clip, shown: list[components.View]) -> None:
 
 def query(state: State) -> str:
     """The state as the query of a link."""
-    return urlencode(session.to_query(state))
+    return urlencode(links.to_query(state))
 
 
 @dataclass(frozen=True)

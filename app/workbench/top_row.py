@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.workbench import components, models
+from app.workbench.catalogue import catalogue
 from app.workbench.clip import (
     DEFAULT_FPS,
     FPS,
@@ -17,9 +18,7 @@ from app.workbench.clip import (
     Clip,
     ClipAddress,
     Upload,
-    bundled_clips,
     load_clip,
-    title,
 )
 from app.workbench.models import DEMO, Model, ModelAddress
 from app.workbench.session import State
@@ -53,8 +52,12 @@ def take_pick(state: State) -> None:
     pick = (st.session_state.get(PICKER) or {}).get("pick")
     if pick == "world":
         state.choose(ClipAddress("world", str(secrets.randbelow(WORLD_SEEDS))))
-    elif pick == "upload" and state.upload:
-        state.choose(state.upload.address)
+    elif pick and pick.startswith("world-"):
+        state.choose(ClipAddress("world", pick.removeprefix("world-")))
+    elif pick and pick.startswith("upload-"):
+        for upload in state.brought:
+            if upload.address.id == pick:
+                state.bring(upload)
     elif pick:
         state.choose(ClipAddress("bundled", pick))
 
@@ -65,6 +68,8 @@ def load(state: State) -> Clip:
         clip = load_clip(state.address, state.model, state.upload)
     except InputError as error:
         state.notice = str(error)
+        if state.upload is not state.good_upload:
+            state.brought = [one for one in state.brought if one is not state.upload]
         return step_back(state)
     state.last_good, state.good_upload = state.address, state.upload
     return clip
@@ -83,22 +88,26 @@ def step_back(state: State) -> Clip:
 def tiles(state: State, clip: Clip) -> list[components.Tile]:
     """One tile per clip to choose from; the bundled ones look the same for every model."""
     found = []
-    for name in bundled_clips():
+    for name, entry in catalogue().items():
         address = ClipAddress("bundled", name)
         chosen = state.address.kind == "bundled" and state.address.name == name
-        found.append(components.Tile(name, title(name), load_clip(address, DEMO), chosen))
-    world = state.address.kind == "world"
-    found.append(components.Tile("world", "world", clip if world else None, world, WORLD_HELP))
-    if state.upload:
-        upload = load_clip(state.upload.address, state.model, state.upload)
-        chosen = state.address.kind == "upload"
-        found.append(components.Tile("upload", upload.title, upload, chosen))
+        found.append(components.Tile(name, entry.title, load_clip(address, DEMO), chosen))
+    found.append(components.Tile("world", "new world", None, False, WORLD_HELP))
+    for world in state.worlds:
+        drawn, chosen = load_clip(world, state.model), state.address == world
+        found.append(components.Tile(world.id, drawn.title, drawn, chosen))
+    for upload in state.brought:
+        brought = load_clip(upload.address, state.model, upload)
+        chosen = state.address.name == upload.address.name
+        found.append(components.Tile(upload.address.id, brought.title, brought, chosen))
     return found
 
 
 def upload_menu(state: State) -> None:
     """A popover that takes the visitor's file."""
-    with st.popover("Upload", icon=":material/upload:", help=UPLOAD_HELP):
+    key = f"upload_menu_{state.arrivals}"  # another menu, a closed one, once a file has arrived
+    with st.popover("Upload", icon=":material/upload:", key=key):
+        st.caption(UPLOAD_HELP)
         st.file_uploader(
             "Video or image",
             UPLOAD_TYPES,
@@ -113,16 +122,14 @@ def take_upload(state: State) -> None:
     """Chooses the file that was just uploaded."""
     file = st.session_state[UPLOADER]
     if file is not None:
-        state.upload = Upload(file.name, file.getvalue())
-        state.choose(state.upload.address)
+        state.bring(Upload(file.name, file.getvalue()))
 
 
 def timing_menu(state: State) -> None:
     """A popover with the start and the rate of the clip."""
     address = state.address
-    with st.popover(
-        "Timing", icon=":material/timer:", help=TIMING_HELP, disabled=address.kind == "world"
-    ):
+    with st.popover("Timing", icon=":material/timer:", disabled=address.kind == "world"):
+        st.caption(TIMING_HELP)
         key = f"{address.kind}_{address.name}"
         keys = {"start": f"start_{key}", "fps": f"fps_{key}"}
         again = {"on_change": take_timing, "args": (state, keys)}
@@ -166,8 +173,9 @@ colours and coarse motion."""
 
 def model_menu(state: State) -> None:
     """A popover with the models to choose from, a path, and the model's shape."""
-    menu = st.popover(state.model.address.title, icon=":material/neurology:", help=HELP)
+    menu = st.popover(state.model.address.title, icon=":material/neurology:")
     with menu.container(width=WIDTH):
+        st.caption(HELP)
         choice(state)
         if models.paths_allowed():
             path(state)

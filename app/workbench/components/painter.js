@@ -22,8 +22,6 @@ class Painter {
     this.strip = root.querySelector(".strip");
     this.tool = "brush";
     this.range = [0, 0]; // first and last time step that strokes apply to
-    this.undone = [];
-    this.done = [];
     this.cell = null; // [row, column] under the pointer
     this.drag = null; // the stroke in progress
     this.addIcons();
@@ -40,7 +38,7 @@ class Painter {
     if (note.rev === this.rev) return;
     const { grid, bits } = note.mask;
     const mask = maskFromBits(bits, grid[0] * grid[1] * grid[2]);
-    if (String(grid) !== String(stage.grid)) this.done = this.undone = []; // of another model
+    if (String(grid) !== String(stage.grid)) stage.done = stage.undone = []; // of another model
     else if (this.rev !== undefined) this.remember(stage.mask);
     this.rev = note.rev;
     if (String(grid) !== String(stage.grid) || !this.strip.children.length) this.layStrip(grid);
@@ -103,8 +101,8 @@ class Painter {
 
   act(name) {
     const acts = {
-      undo: () => this.travel(this.done, this.undone),
-      redo: () => this.travel(this.undone, this.done),
+      undo: () => this.travel(stage.done, stage.undone),
+      redo: () => this.travel(stage.undone, stage.done),
       clear: () => this.change((mask) => mask.fill(0)),
       invert: () => this.change((mask) => mask.forEach((hidden, i) => (mask[i] = 1 - hidden))),
       play: () => stage.play(!stage.playing),
@@ -193,16 +191,14 @@ class Painter {
   }
 
   remember(mask) {
-    this.done.push(mask);
-    if (this.done.length > HISTORY) this.done.shift();
-    this.undone = [];
+    stage.done.push(mask);
+    if (stage.done.length > HISTORY) stage.done.shift();
+    stage.undone = [];
     this.showHistory();
   }
 
   travel(from, to) {
-    if (!from.length) return;
-    to.push(stage.mask);
-    stage.setMask(stage.grid, from.pop());
+    if (!stage.travel(from, to)) return;
     this.showHistory();
     this.tell();
   }
@@ -311,8 +307,8 @@ class Painter {
   }
 
   showHistory() {
-    this.root.querySelector('[data-act="undo"]').disabled = !this.done.length;
-    this.root.querySelector('[data-act="redo"]').disabled = !this.undone.length;
+    this.root.querySelector('[data-act="undo"]').disabled = !stage.done.length;
+    this.root.querySelector('[data-act="redo"]').disabled = !stage.undone.length;
   }
 
   showWhere() {

@@ -8,8 +8,15 @@ class Panels {
     this.answer = null;
     this.panels = []; // one {note, content, figure} a panel
     this.blend.addEventListener("input", () => this.draw());
-    root.addEventListener("keydown", (event) => event.key === "Escape" && this.enlarge(null));
+    const elsewhere = (event) => this.clickElsewhere(event);
+    const escape = (event) => event.key === "Escape" && this.enlarge(null);
+    document.addEventListener("pointerdown", elsewhere);
+    document.addEventListener("keydown", escape, true); // before the painter, which keeps its keys
     const leave = [
+      () => document.removeEventListener("pointerdown", elsewhere),
+      () => document.removeEventListener("keydown", escape, true),
+      stage.on("asked", () => this.refresh()),
+      stage.on("preview", () => this.refresh()),
       stage.on("frame", () => this.draw()),
       stage.on("clip", () => this.refresh()),
       stage.on("mask", () => this.refresh()),
@@ -28,6 +35,7 @@ class Panels {
     showInAddress(note.query);
     this.layOut(note.panels);
     this.panels.forEach((panel, i) => this.fill(panel, note.panels[i], contents[i]));
+    stage.answer = { panels: Object.fromEntries(this.panels.map((p) => [p.note.name, p])), colours };
     this.refresh();
   }
 
@@ -80,6 +88,12 @@ class Panels {
     canvas.title = Number.isFinite(value) ? `${note.title} ${short(value)}` : "visible";
   }
 
+  /** Whatever is clicked beside an enlarged panel, it goes back to its place. */
+  clickElsewhere(event) {
+    const large = this.grid.querySelector(".large .card");
+    if (large && !event.composedPath().includes(large)) this.enlarge(null);
+  }
+
   enlarge(figure) {
     const open = figure && !figure.classList.contains("large");
     this.grid.querySelector(".large")?.classList.remove("large");
@@ -88,13 +102,34 @@ class Panels {
 
   // ---- pictures
 
-  /** Marks the answer as out of date while the painter shows another mask or clip than its own. */
+  /**
+   * Marks the answer as out of date while the painter shows another mask or clip than its own, or
+   * while Python works at another question.
+   */
   refresh() {
     if (!this.answer) return;
-    const { note, mask } = this.answer;
-    const current = note.clip.id === stage.clipId && mask.every((bit, i) => bit === stage.mask[i]);
-    this.frame.dataset.answer = !current || note.waiting ? "awaited" : "shown";
+    const phase = this.phase();
+    this.frame.dataset.answer = phase;
+    Object.assign(stage.answer, { phase, note: this.answer.note });
+    stage.emit("answer");
+    this.frame.dataset.hidden = stage.mask.some(Boolean) ? "something" : "nothing";
+    const status = this.root.querySelector(".status");
+    const said = SAID[phase];
+    if (status.textContent !== said) status.textContent = said;
     this.draw();
+  }
+
+  phase() {
+    const { note } = this.answer;
+    const asked = !stage.asked || note.question === stage.asked;
+    if (asked && !note.waiting && isAbout(note.clip.id, note.mask.bits)) return "shown";
+    return this.previewed() ? "preview" : "awaited";
+  }
+
+  /** Whether there is a preview of what the painter shows. */
+  previewed() {
+    const { preview, asked } = stage;
+    return preview?.question === asked && isAbout(preview.clip, preview.mask.bits);
   }
 
   draw() {
@@ -128,12 +163,15 @@ class Panels {
   };
 
   /** The answer's pixels over the true ones; hatching where there are none yet. */
-  drawPixels(context, { content: sheet }) {
+  drawPixels(context, panel) {
     const { size } = stage.clip;
+    const early = this.frame.dataset.answer === "preview" && PREVIEWED.test(panel.note.name);
+    const sheet = early ? stage.preview.sheet : panel.content;
+    if (this.frame.dataset.hidden === "nothing") context.clearRect(0, 0, size, size);
     const { patch } = stage;
     const top = stage.frame * size;
     stage.forHidden((token, x, y) => {
-      if (!this.answered(token, sheet)) return context.clearRect(x, y, patch, patch);
+      if (!early && !this.answered(token, sheet)) return context.clearRect(x, y, patch, patch);
       context.globalAlpha = Number(this.blend.value);
       context.drawImage(sheet, x, top + y, patch, patch, x, y, patch, patch);
       context.globalAlpha = 1;
@@ -142,6 +180,9 @@ class Panels {
 
   /** One colour a hidden token, and the clip in the dark. */
   drawColours(context, content, colourOfToken) {
+    if (this.frame.dataset.hidden === "nothing") {
+      return context.clearRect(0, 0, stage.clip.size, stage.clip.size);
+    }
     const { patch, clip } = stage;
     context.fillStyle = "rgb(16 17 20 / 60%)";
     context.fillRect(0, 0, clip.size, clip.size);
@@ -157,6 +198,18 @@ class Panels {
   answered(token, content) {
     return content && this.answer.mask[token] && this.answer.note.clip.id === stage.clip.id;
   }
+}
+
+const PREVIEWED = /^(expected|sample)/; // panels that a preview stands in for
+const SAID = {
+  awaited: "The model is at work.",
+  preview: "A preview is shown; samples follow.",
+  shown: "The answer is shown.",
+};
+
+/** Whether the painter shows this clip with this mask. */
+function isAbout(clip, bits) {
+  return clip === stage.clipId && bits === maskToBits(stage.mask);
 }
 
 /** What a panel draws from: a picture, or numbers; nothing while there is no answer. */
