@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 
 import streamlit as st
@@ -50,7 +51,7 @@ def show(path: Path) -> None:
     for cell in json.loads(text)["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            st.markdown(source)
+            st.markdown(re.sub("^#", "##", source, flags=re.M))  # below the page's own heading
         elif source:
             st.code(source, language="python")
         for output in cell.get("outputs", ()):

@@ -145,6 +145,16 @@ class DecodedAnswer(Answer):
         named |= {"ceiling": self.ceiling, "best fill": self.fill}
         return named | {"spread": self.spread, "mistake": self.mistake}
 
+    @property
+    def gain(self) -> float:
+        """PSNR of the samples, on average, above that of the best fill, dB."""
+        samples = [self.psnr[f"sample {i + 1}"] for i in range(len(self.samples))]
+        return float(np.mean(samples)) - self.psnr["best fill"]
+
+    def summary(self, seconds: float) -> str:
+        """The line of numbers, with what the model adds."""
+        return f"{super().summary(seconds)} · **{self.gain:+.1f} dB** over the best fill"
+
     def likeness(self, name: str) -> str:
         """How like the truth a picture is, for the screen."""
         return f"{self.psnr[name]:.1f} dB"

@@ -16,7 +16,7 @@ from app.workbench.bench import query, visitor, workbench
 from app.workbench.clip import Clip
 from app.workbench.models import Model
 from app.workbench.rooms import model_room, must_load
-from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State
+from app.workbench.session import DEFAULT_STEPS, MAPS, SEEDS, STEPS, VIEWS, State
 from vjepa.errors import InputError
 
 LOADING = ":material/hourglass: The model is loading: your mask is answered as soon as it is here."
@@ -44,7 +44,6 @@ TOKEN_HELP = (
     "The learned token that stands for what is hidden. V-JEPA has one for each kind of mask it was "
     "trained with; one that looks untrained, still zero, tells the predictor nothing."
 )
-DETAILS_HELP = "How the predictor is asked: its mask token."
 ENCODING = ":material/hourglass: Neighbours are shown once their clips are encoded: see below."
 NO_DECODER = (
     "There is no decoder for this model yet: nearest neighbours stand in. This trains one; open "
@@ -85,8 +84,7 @@ def decoded(state: State, clip: Clip) -> None:
     with settings_row():
         view_choice(state)
         diffusion_settings(state)
-        map_choice(state)
-        details(state)
+        more(state)
         export_menu(clip, answer, answer.sheets if answer else {})
 
 
@@ -114,7 +112,7 @@ def undecoded(state: State, clip: Clip) -> None:
         return
     with settings_row():
         view_choice(state)
-        details(state)
+        more(state)
         export_menu(clip, preview, nearest.sheets if nearest else {})
     training_note(clip.model)
 
@@ -184,6 +182,7 @@ def diffusion_settings(state: State) -> None:
         key="steps",
         default=state.steps,
         required=True,
+        format_func=cost,
         on_change=lambda: setattr(state, "steps", st.session_state.steps),
         label_visibility="collapsed",
     )
@@ -196,9 +195,14 @@ def diffusion_settings(state: State) -> None:
     )
 
 
+def cost(steps: int) -> str:
+    """So many steps, and how many times as long they take as usual, where that is long."""
+    times = steps // DEFAULT_STEPS
+    return f"{steps} · {times}x" if times > 2 else str(steps)
+
+
 def map_choice(state: State) -> None:
     """Errors of features, or spread and error of pixels."""
-    st.markdown("errors", help=MAPS_HELP, width="content")
     st.segmented_control(
         "errors",
         MAPS,
@@ -206,15 +210,16 @@ def map_choice(state: State) -> None:
         default=MAPS[state.pixel_maps],
         required=True,
         on_change=lambda: setattr(state, "pixel_maps", st.session_state.maps == MAPS[1]),
-        label_visibility="collapsed",
+        help=MAPS_HELP,
     )
 
 
-def details(state: State) -> None:
-    """Which mask token the predictor is given."""
+def more(state: State) -> None:
+    """Which errors are shown, and which mask token the predictor is given."""
     model = state.model
-    with st.popover("Mask token", icon=":material/tune:"):
-        st.caption(DETAILS_HELP)
+    with st.popover("More", icon=":material/tune:"):
+        if not looks_for_neighbours(state):
+            map_choice(state)
         st.selectbox(
             "mask token",
             range(model.config.num_mask_tokens),

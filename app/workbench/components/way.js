@@ -1,5 +1,5 @@
 const RESOLUTION = 224; // px of a picture's side
-const GAP = 0.1; // between two tokens, in patches
+const GAP = 0.16; // between two tokens, in patches
 const WORKS = { awaited: ["dropped", "context", "predictor"], preview: ["decoder"] };
 
 /** The clip's way through the model: pictures of this clip, in step with the painter. */
@@ -52,8 +52,16 @@ class Way {
       item.querySelector("button").setAttribute("aria-expanded", name === part?.name);
     });
     this.about.hidden = !part;
+    if (part) this.putBelow(part.item);
     if (part) this.tell(part);
     else if (focus) before?.item.querySelector("button").focus();
+  }
+
+  /** What is told stands below its part, as far as there is room. */
+  putBelow(item) {
+    const room = this.root.querySelector(".way").clientWidth - this.about.offsetWidth;
+    const left = item.offsetLeft - this.list.scrollLeft;
+    this.about.style.left = `${Math.max(0, Math.min(left, room))}px`;
   }
 
   tell({ title, told, source }) {
