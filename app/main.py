@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import reading, similarity, window
+from app import gallery, reading, similarity, window
 from app.embeddings import page as embeddings
 from app.evaluation import page as evaluation
 from app.mask_and_decode import page as mask_and_decode
@@ -76,6 +76,12 @@ PAGES = (
         ":material/monitoring:",
         "How far decoded predictions can be trusted: scores over hundreds of clips.",
         evaluation.page,
+    ),
+    Entry(
+        "Gallery",
+        ":material/photo_library:",
+        "Views worth seeing, with what to notice. Each opens as it is here; then go on from there.",
+        gallery.page,
     ),
 )
 READING = Entry(

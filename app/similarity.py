@@ -9,6 +9,7 @@ import streamlit as st
 from jaxtyping import Bool, Float
 
 from app.workbench import clip_features, components
+from app.workbench import settings as kept_settings
 from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
 from app.workbench.session import State
@@ -91,7 +92,8 @@ def settings(count: int) -> tuple[int, bool]:
     with st.container(horizontal=True, vertical_alignment="center", key="settings"):
         st.markdown("layer", help=LAYER_HELP, width="content")
         layer = clip_features.choice(st, count, "similarity_layer")
-        centred = st.toggle("centred", value=True, key="similarity_centred", help=CENTRED_HELP)
+        look = {"label": "centred", "key": "similarity_centred", "help": CENTRED_HELP}
+        centred = kept_settings.toggle(st, "centred", True, **look)
     return layer, centred
 
 

@@ -85,7 +85,7 @@ def decoded(state: State, clip: Clip) -> None:
         view_choice(state)
         diffusion_settings(state)
         more(state)
-        export_menu(clip, answer, answer.sheets if answer else {})
+        export_menu(state, clip, answer, answer.sheets if answer else {})
 
 
 def decoded_answer(question: Question, clip: Clip) -> tuple[DecodedAnswer | None, str]:
@@ -113,7 +113,7 @@ def undecoded(state: State, clip: Clip) -> None:
     with settings_row():
         view_choice(state)
         more(state)
-        export_menu(clip, preview, nearest.sheets if nearest else {})
+        export_menu(state, clip, preview, nearest.sheets if nearest else {})
     training_note(clip.model)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float
 
-from app.workbench import components
-from app.workbench.bench import views, workbench
+from app.workbench import components, settings
+from app.workbench.bench import query, views, visitor, workbench
 from app.workbench.clip import Clip
 from app.workbench.figures import to_link
 from app.workbench.memory import kept
@@ -77,9 +77,8 @@ def draw(state: State, clip: Clip) -> None:
     if clip.model != DEMO:
         other_model(clip.model)
         return
-    task = st.segmented_control(
-        "Probe", TASKS, default=TASKS[0], required=True, key="probe_task", help=TASK_HELP
-    )
+    look = {"label": "Probe", "key": "probe_task", "help": TASK_HELP}
+    task = settings.segments(st, "probe", TASKS, TASKS[0], **look)
     readings = read(clip.id, task, to_link(state.mask), clip, state.mask)
     classes = probe_of(task).classes
     st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE)
@@ -193,9 +192,9 @@ def evaluation() -> None:
     st.plotly_chart(charts.comparison(whole), key="probe_comparison", config=BARE)
     st.markdown(differences(whole))
     kinds = list(dict.fromkeys(row["probe"] for row in rows))
-    kind = st.segmented_control(
-        "With fewer labels", kinds, default=kinds[0], required=True, help=LABELS_HELP
-    )
+    look = {"label": "With fewer labels", "key": "probe_labels", "help": LABELS_HELP}
+    kind = settings.segments(st, "labels", kinds, kinds[0], **look)
+    components.tell_query(query(visitor()))
     chosen = [row for row in rows if row["probe"] == kind]
     st.plotly_chart(charts.label_curves(chosen), key="label_curves", config=BARE)
     paper_tables(committed("paper.json"))

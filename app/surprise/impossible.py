@@ -12,7 +12,9 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from app.workbench.bench import told_in_a_sentence
+from app.workbench import components
+from app.workbench import settings as kept_settings
+from app.workbench.bench import query, told_in_a_sentence, visitor
 from app.workbench.clip import WORLD_SEEDS, Clip
 from app.workbench.clip_features import future_errors
 from app.workbench.memory import kept
@@ -103,23 +105,19 @@ def section(model: Model) -> None:
 def settings() -> tuple[str, bool, int]:
     """Kind of violation, whether a post hides it, and the number of the scene."""
     with st.container(horizontal=True, vertical_alignment="center", key="impossible"):
-        kind = st.segmented_control(
-            "What happens",
-            list(KINDS),
-            default="vanish",
-            required=True,
-            key="violation",
-            help=KIND_HELP,
-            label_visibility="collapsed",
-        )
-        hidden = st.toggle("behind a post", value=True, key="behind_post", help=POST_HELP)
+        look = {"label": "What happens", "key": "violation", "label_visibility": "collapsed"}
+        kind = kept_settings.segments(st, "happens", list(KINDS), "vanish", help=KIND_HELP, **look)
+        look = {"label": "behind a post", "key": "behind_post", "help": POST_HELP}
+        hidden = kept_settings.toggle(st, "post", True, **look)
         st.button("Another scene", icon=":material/casino:", on_click=another, key="another_scene")
-    return kind, hidden, st.session_state.get("scene_seed", FIRST_SEED)
+    seed = kept_settings.value_of("scene", range(WORLD_SEEDS), FIRST_SEED)
+    components.tell_query(query(visitor()))
+    return kind, hidden, seed
 
 
 def another() -> None:
     """Chooses another scene."""
-    st.session_state.scene_seed = secrets.randbelow(WORLD_SEEDS)
+    kept_settings.keep("scene", secrets.randbelow(WORLD_SEEDS), FIRST_SEED)
 
 
 @kept

@@ -15,6 +15,14 @@ from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State
 from vjepa.data.clips import bundled_clips
 from vjepa.errors import InputError
 
+SETTINGS = (
+    *("layer", "fit", "points", "axes", "colour", "predictions"),
+    *("centred", "probe", "labels", "happens", "post", "scene", "clips", "cases"),
+)
+"""Settings of pages that a link may hold; the pages know what each can be."""
+LONGEST = 20
+"""Letters of a setting."""
+
 
 def to_query(state: State) -> dict[str, str]:
     """What a link has to say; settings at their default are left out."""
@@ -40,7 +48,7 @@ def to_query(state: State) -> dict[str, str]:
         query["errors"] = MAPS[1]
     if state.selection:
         query["select"] = to_link(_chosen(state))
-    return query
+    return query | state.settings
 
 
 def read_query(query: Mapping[str, str], state: State) -> None:
@@ -53,6 +61,7 @@ def read_query(query: Mapping[str, str], state: State) -> None:
             the page is what it would be without it.
     """
     wrong = _take(CLIP_PARTS, query, state)
+    state.settings = {name: query[name][:LONGEST] for name in SETTINGS if name in query}
     try:
         model = _model(query)
         models.check(model)

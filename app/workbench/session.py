@@ -53,6 +53,7 @@ class State:
         notice: what was wrong with the last choice, in a sentence.
         painted: whether the browser has shown the page once.
         selection: the tokens that are lit up in every view.
+        settings: of the pages, by name, as a link has them; those at their default are left out.
         last_pick: id of the last click on a view, which selected them.
     """
 
@@ -79,6 +80,7 @@ class State:
     notice: str = ""
     painted: bool = False
     selection: frozenset[int] = frozenset()
+    settings: dict[str, str] = field(default_factory=dict)
     last_pick: str = ""
 
     def choose(self, address: ClipAddress) -> None:

@@ -195,9 +195,9 @@ def tell_preview(question: str, clip: Clip, mask: Bool[np.ndarray, "t h w"], she
     _relay(key="preview", data=_parcel(told, [sheet]))
 
 
-def tell_query(query: str) -> None:
-    """Makes the address bar a link, on a page without panels or views."""
-    _relay(key="query", data=_parcel({"query": query}, []))
+def tell_query(query: str, key: str = "query") -> None:
+    """Makes the address bar a link, where no panels or views do."""
+    _relay(key=key, data=_parcel({"query": query}, []))
 
 
 def picker(tiles: list[Tile], key: str) -> None:
