@@ -11,8 +11,9 @@ from app.evaluation import page as evaluation
 from app.mask_and_decode import page as mask_and_decode
 from app.probes import page as probes
 from app.surprise import page as surprise
-from app.workbench.bench import told_in_a_sentence, visitor
+from app.workbench.bench import told_in_a_sentence
 from app.workbench.housekeeping import keep_house
+from app.workbench.links import visitor
 from app.workbench.queue import visitor_id
 from app.workbench.uploads import all_guests
 

@@ -13,6 +13,7 @@ from app.workbench import settings as kept_settings
 from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
 from app.workbench.session import State
+from app.workbench.things import actor_tokens
 
 COSINE_TIP = (
     "Cosine similarity of every token's features to those of the chosen patch: bright is alike. "
@@ -132,17 +133,6 @@ def follow(
     labels = following.propagate(ways, torch.from_numpy(choice.tokens), choice.step, grid)
     cosine = following.cosine(ways, choice.token).view(grid)
     return Found(cosine.numpy(), frozenset(track.tolist()), labels.numpy())
-
-
-def actor_tokens(clip: Clip) -> Bool[np.ndarray, "t h w"] | None:
-    """The tokens that belong to the world's actor; None where nobody knows."""
-    if clip.actor is None:
-        return None
-    import torch
-
-    from vjepa.analysis.following import MAJORITY, coverage
-
-    return (coverage(torch.from_numpy(clip.actor), clip.model.config) > MAJORITY).numpy()
 
 
 def cosine_view(found: Found) -> components.View:

@@ -10,7 +10,8 @@ from pathlib import Path
 import streamlit as st
 
 from app.workbench import components, settings
-from app.workbench.bench import query, told_in_a_sentence, visitor
+from app.workbench.bench import query, told_in_a_sentence
+from app.workbench.links import visitor
 from app.workbench.session import ASSETS
 
 FOLDER = ASSETS / "demo"

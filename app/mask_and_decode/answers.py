@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from app.workbench.clip import Clip
 from app.workbench.figures import from_link, to_link
 from app.workbench.memory import kept
 from app.workbench.models import LONG, Model
+from app.workbench.queue import overtaken
 from app.workbench.rooms import ask as ask_model
 from app.workbench.rooms import must_load
 from app.workbench.session import ASSETS, State
@@ -318,19 +320,32 @@ def answer_for(question: Question, _clip: Clip) -> DecodedAnswer:
 
 
 def fresh_answer(question: Question, clip: Clip) -> DecodedAnswer:
-    """What is behind a mask, decoded.
+    """What is behind a mask, decoded; given up between two steps where it is wanted no more.
 
     Raises:
         InputError: a mask that cannot be predicted behind, or no model to ask.
     """
-    mask = asked_mask(question)
+    mask, gone, newer = asked_mask(question), Event(), overtaken()
     settings = {"seeds": question.seeds, "steps": question.steps}
-    return ask_model(
-        clip,
-        lambda explorer: from_result(
-            question, explorer.predict(mask, mask_type=question.mask_token, **settings), clip
-        ),
-    )
+
+    def check(step: int, _: Any) -> None:
+        if step < question.steps - 1 and (gone.is_set() or newer()):
+            raise StaleError
+
+    def work(explorer: Any) -> DecodedAnswer:
+        found = explorer.predict(mask, mask_type=question.mask_token, callback=check, **settings)
+        return from_result(question, found, clip)
+
+    try:
+        return ask_model(clip, work)
+    except StaleError:
+        st.stop()  # the newer question is next
+    finally:
+        gone.set()  # who asked has left, should the work still go on
+
+
+class StaleError(Exception):
+    """Nobody waits for this answer any more."""
 
 
 def at_hand(question: Question, model: Model) -> bool:

@@ -12,8 +12,9 @@ from app.mask_and_decode.answers import Answer, DecodedAnswer, Question
 from app.mask_and_decode.exports import export_menu
 from app.mask_and_decode.panels import Nearest, Preview
 from app.workbench import components
-from app.workbench.bench import query, visitor, workbench
+from app.workbench.bench import query, workbench
 from app.workbench.clip import Clip
+from app.workbench.links import visitor
 from app.workbench.models import Model
 from app.workbench.rooms import model_room, must_load
 from app.workbench.session import DEFAULT_STEPS, MAPS, SEEDS, STEPS, VIEWS, State

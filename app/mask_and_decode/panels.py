@@ -111,7 +111,7 @@ def decoded(
     if not pixel_maps:
         rest = [ORIGINAL, MASKED, fill, ceiling, error(answer)]
     first = picture("expected", "expected", EXPECTED_TIP, expected, "sample 1")
-    return [first, *samples(answer, count), *rest]
+    return [*samples(answer, count), first, *rest]
 
 
 def picture(name: str, title: str, tip: str, answer: DecodedAnswer | None, sheet: str) -> Panel:

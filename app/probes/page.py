@@ -11,9 +11,10 @@ import streamlit as st
 from jaxtyping import Bool, Float
 
 from app.workbench import components, settings
-from app.workbench.bench import query, views, visitor, workbench
+from app.workbench.bench import query, views, workbench
 from app.workbench.clip import Clip
 from app.workbench.figures import to_link
+from app.workbench.links import visitor
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import ask

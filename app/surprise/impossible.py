@@ -14,9 +14,10 @@ from jaxtyping import Float
 
 from app.workbench import components
 from app.workbench import settings as kept_settings
-from app.workbench.bench import query, told_in_a_sentence, visitor
+from app.workbench.bench import query, told_in_a_sentence
 from app.workbench.clip import WORLD_SEEDS, Clip
 from app.workbench.clip_features import future_errors
+from app.workbench.links import visitor
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import model_room

@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from app.surprise import impossible
-from app.workbench.bench import views, visitor, workbench
+from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
 from app.workbench.clip_features import future_errors, masked_errors
 from app.workbench.figures import to_link
+from app.workbench.links import visitor
 from app.workbench.session import State
 
 BARE = {"displayModeBar": False}

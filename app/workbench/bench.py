@@ -21,10 +21,12 @@ from app.workbench import components, links, top_row
 from app.workbench.catalogue import opening_frame
 from app.workbench.clip import Clip
 from app.workbench.figures import from_bits
+from app.workbench.links import visitor
 from app.workbench.models import DEMO
 from app.workbench.queue import visitor_id
 from app.workbench.rooms import ModelRoom, all_rooms, model_room, must_load
-from app.workbench.session import State, start_state
+from app.workbench.session import State
+from app.workbench.things import thing_at
 from vjepa.errors import InputError
 
 PAINTER = "painter"
@@ -74,17 +76,6 @@ def notes(state: State, clip: Clip) -> None:
         st.info(clip.note, icon=":material/info:")
 
 
-def visitor() -> State:
-    """This visitor's state; on the first run, the one that the link describes."""
-    if "visitor" not in st.session_state:
-        state = st.session_state.visitor = start_state()
-        try:
-            links.read_query(st.query_params, state)
-        except InputError as error:
-            state.notice = str(error)
-    return st.session_state.visitor
-
-
 def awaited(state: State) -> ModelRoom:
     """The room of the model that is chosen, be it there or on its way."""
     return model_room(state.opening or state.model)
@@ -121,10 +112,11 @@ def opening_note(state: State) -> str:
 def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     """Painter and answers; all that a stroke or a click on a patch runs again."""
     state = visitor()
-    left, right = st.columns([6, 11], gap="medium")
+    left, right = st.columns([5, 11], gap="medium")
     with left:
         sentence = take_stroke(state, clip)
         take_pick(state, clip)
+        take_thing(state, clip)
         opening = opening_frame(state.address.name, state.sent_mask, len(clip.frames))
         components.painter(clip, state.sent_mask, state.rev, opening, key=PAINTER)
         preset_row(state)
@@ -173,6 +165,19 @@ def take_stroke(state: State, clip: Clip) -> str:
         except InputError as error:
             return str(error)
     return ""
+
+
+def take_thing(state: State, clip: Clip) -> None:
+    """Hides the thing that was clicked, in every time step; each click counts once."""
+    thing = (st.session_state.get(PAINTER) or {}).get("thing")
+    if not thing or thing["clip"] != clip.id or thing["id"] == state.last_thing:
+        return
+    state.last_thing = thing["id"]
+    if must_load(state.model):
+        st.warning(LOADING)
+    else:
+        with told_in_a_sentence():
+            state.send_mask(state.mask | thing_at(clip, int(thing["token"]) % state.mask.size))
 
 
 def take_pick(state: State, clip: Clip) -> None:

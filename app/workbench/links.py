@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
+import streamlit as st
 
 from app.workbench import models
 from app.workbench.clip import FPS, ClipAddress, exact, is_world
 from app.workbench.figures import from_link, to_link
 from app.workbench.models import ModelAddress
-from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State
+from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State, start_state
 from vjepa.data.clips import bundled_clips
 from vjepa.errors import InputError
 
@@ -22,6 +23,17 @@ SETTINGS = (
 """Settings of pages that a link may hold; the pages know what each can be."""
 LONGEST = 20
 """Letters of a setting."""
+
+
+def visitor() -> State:
+    """This visitor's state; on the first run, the one that the link describes."""
+    if "visitor" not in st.session_state:
+        state = st.session_state.visitor = start_state()
+        try:
+            read_query(st.query_params, state)
+        except InputError as error:
+            state.notice = str(error)
+    return st.session_state.visitor
 
 
 def to_query(state: State) -> dict[str, str]:

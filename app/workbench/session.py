@@ -55,6 +55,7 @@ class State:
         selection: the tokens that are lit up in every view.
         settings: of the pages, by name, as a link has them; those at their default are left out.
         last_pick: id of the last click on a view, which selected them.
+        last_thing: id of the last click on a thing, which hid it.
     """
 
     address: ClipAddress
@@ -82,6 +83,7 @@ class State:
     selection: frozenset[int] = frozenset()
     settings: dict[str, str] = field(default_factory=dict)
     last_pick: str = ""
+    last_thing: str = ""
 
     def choose(self, address: ClipAddress) -> None:
         """Another clip, where nothing is selected; a mask that nobody painted is the clip's own."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from app.workbench.bench import visitor
+from app.workbench.links import visitor
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator

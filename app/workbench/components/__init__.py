@@ -218,7 +218,8 @@ def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, opening: int,
         mask: shown when `rev` is new; after that the browser owns the mask.
         rev: number of the mask.
         opening: the frame that the clip opens at.
-        key: the session state gets `{"mask": {"clip", "rev", "bits"}}` under it at pointer-up.
+        key: the session state gets `{"mask": {"clip", "rev", "bits"}}` under it at pointer-up, and
+            `{"thing": {"clip", "id", "token"}}` when a thing was clicked that is to be hidden.
     """
     _painter(
         key=key,
@@ -231,6 +232,7 @@ def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, opening: int,
             [_clip_sheet(clip)],
         ),
         on_mask_change=_nothing,
+        on_thing_change=_nothing,
     )
 
 
