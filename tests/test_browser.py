@@ -182,3 +182,23 @@ def test_another_clip_keeps_the_mask(page):
     show(page, 0)
     assert (mask(page) == painted).all()
     np.testing.assert_array_equal(panel(page, "original"), pixels(page, ".film"))
+
+
+def test_back_and_forward_lead_from_clip_to_clip(page):
+    def wait_for(clip):
+        page.wait_for_function("clip => vjepaStage.clip?.id === 'bundled-' + clip", arg=clip)
+        page.wait_for_function("clip => location.search.includes(clip)", arg=clip)
+        wait_for_answer(page)
+
+    first = mask(page)
+    page.locator('[data-clip="tree_hand"]').click()
+    wait_for("tree_hand")
+    page.get_by_role("button", name="New seeds").click()
+    page.wait_for_function("() => location.search.includes('seed=4')")
+    page.go_back()
+    wait_for("cup_tilt_zoom")
+    assert (mask(page) == first).all()
+    assert "seed=" not in page.url
+    page.go_forward()
+    wait_for("tree_hand")
+    assert "seed=4" in page.url

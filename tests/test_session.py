@@ -140,3 +140,17 @@ def test_the_best_fill_is_the_best_and_leaves_the_rest_alone():
     assert (drawn[~hidden] == clip.frames[~hidden]).all()
     assert psnr(drawn, clip.frames, hidden) == pytest.approx(likeness, abs=0.2)
     assert kind in answers.FILLS and set(answers.FILLS) == set(fills)
+
+
+def test_an_address_of_another_clip_is_gone_back_to(page):
+    page.run()
+    page.session_state["picker"] = {"pick": "tree_hand"}
+    page.run()
+    page.button(key="reroll").click().run()
+    state = page.session_state["visitor"]
+    assert (state.linked_clip, state.seeds[0]) == ("bundled-tree_hand", 4)
+    del page.session_state["picker"]
+    page.query_params["clip"] = "bundled-box_turn"
+    page.run()
+    assert (state.linked_clip, state.seeds[0]) == ("bundled-box_turn", 0)
+    assert (state.mask == catalogue.default_mask("box_turn", GRID)).all()

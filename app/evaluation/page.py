@@ -190,7 +190,8 @@ def charts(table: dict) -> None:
     for place, (title, told, figure) in zip(places, shown, strict=True):
         with place:
             st.markdown(f"**{title}**", help=told)
-            st.plotly_chart(figure, key=f"evaluation_{figure_key(title)}", config=BARE)
+            key = f"evaluation_{figure_key(title)}"
+            st.plotly_chart(figure, key=key, config=BARE, alt=title)
 
 
 def figure_key(title: str) -> str:

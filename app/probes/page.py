@@ -82,7 +82,7 @@ def draw(state: State, clip: Clip) -> None:
     task = settings.segments(st, "probe", TASKS, TASKS[0], **look)
     readings = read(clip.id, task, to_link(state.mask), clip, state.mask)
     classes = probe_of(task).classes
-    st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE)
+    st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE, alt="Likeliest classes")
     st.markdown(verdict(readings, classes))
     views(state, clip, [gaze(name, reading) for name, reading in readings.items()])
 
@@ -190,14 +190,24 @@ def evaluation() -> None:
     rows = table["rows"]
     st.markdown(caption(table))
     whole = [row for row in rows if row["labels"] == 1]
-    st.plotly_chart(charts.comparison(whole), key="probe_comparison", config=BARE)
+    st.plotly_chart(
+        charts.comparison(whole),
+        key="probe_comparison",
+        config=BARE,
+        alt="Accuracy of V-JEPA, pixel prediction and random weights, by probe and task",
+    )
     st.markdown(differences(whole))
     kinds = list(dict.fromkeys(row["probe"] for row in rows))
     look = {"label": "With fewer labels", "key": "probe_labels", "help": LABELS_HELP}
     kind = settings.segments(st, "labels", kinds, kinds[0], **look)
     components.tell_query(query(visitor()))
     chosen = [row for row in rows if row["probe"] == kind]
-    st.plotly_chart(charts.label_curves(chosen), key="label_curves", config=BARE)
+    st.plotly_chart(
+        charts.label_curves(chosen),
+        key="label_curves",
+        config=BARE,
+        alt="Accuracy with 5 to 100 % of the labels",
+    )
     paper_tables(committed("paper.json"))
 
 

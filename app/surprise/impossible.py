@@ -76,6 +76,8 @@ SCORE_HELP = (
     "pixels* asks only how much neighbouring frames differ. Bars: 95 % intervals. Dotted: chance."
 )
 
+CURVES_ALT = "Surprise over time of a possible and an impossible clip"
+SCORES_ALT = "How often impossible clips surprise more, by kind, of V-JEPA and of change of pixels"
 OTHERS_SCORES = "How often the impossible surprises this model more, in many scenes:"
 
 
@@ -186,7 +188,9 @@ def show_curves(
     from app.surprise.charts import curves
 
     named = {clip.title: line for clip, line in zip(pair, lines, strict=True)}
-    st.plotly_chart(curves(named, splice, span), key=f"curves_{pair[0].id}", config=BARE)
+    st.plotly_chart(
+        curves(named, splice, span), key=f"curves_{pair[0].id}", config=BARE, alt=CURVES_ALT
+    )
 
 
 @kept
@@ -210,7 +214,8 @@ def verdict(found: Float[np.ndarray, "2 2 t"]) -> str:
     said = "more, as they should" if change > 0 else "no more"
     return (
         f"Together, the impossible clips surprise the model **{said}**: their mean error differs "
-        f"by {change:+.3%} from that of the possible ones."
+        f"by {change:+.3%} from that of the possible ones. One scene proves nothing: the bars below "
+        "count many."
     )
 
 
@@ -232,7 +237,7 @@ def scores(model: Model) -> None:
         "kind, two pairs in each",
         help=SCORE_HELP,
     )
-    st.plotly_chart(accuracies(table["cases"]), key="surprise_scores", config=BARE)
+    st.plotly_chart(accuracies(table["cases"]), key="surprise_scores", config=BARE, alt=SCORES_ALT)
 
 
 @st.cache_data(show_spinner=False)

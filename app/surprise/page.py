@@ -39,7 +39,7 @@ def draw(state: State, clip: Clip) -> None:
     future = future_errors(clip.id, clip)
     st.markdown("**Surprise over time**", help=CURVE_HELP)
     line = {clip.title: future.values.mean((1, 2))}
-    st.plotly_chart(curves(line), key="surprise_curve", config=BARE)
+    st.plotly_chart(curves(line), key="surprise_curve", config=BARE, alt="Surprise over time")
     shown = [future.view("surprise", "surprise", SURPRISE_TIP)]
     try:
         masked = masked_errors(clip.id, to_link(state.mask), clip, state.mask)

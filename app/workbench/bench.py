@@ -55,9 +55,12 @@ def workbench(draw: Draw, *, needs_model: bool = True, above: Callable[[], None]
         above: fills the place between the clips and the painter.
     """
     state = visitor()
+    links.follow_history(state)
     arrive(state)
     all_rooms().enter(visitor_id(), *filter(None, (state.model.address, state.opening)))
     clip = top_row.choose(state)
+    state.shown_clip = state.linked_clip
+    components.tell_query(query(state), key="query_page")  # before any work: Back goes by it
     with st.container():  # there though empty: what comes after it keeps its place in the browser
         notes(state, clip)
     above()

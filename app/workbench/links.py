@@ -36,6 +36,17 @@ def visitor() -> State:
     return st.session_state.visitor
 
 
+def follow_history(state: State) -> None:
+    """Goes where the browser's Back and Forward lead: its address names another clip than ours."""
+    asked = st.query_params.to_dict()
+    if state.shown_clip and asked.get("clip", state.shown_clip) != state.shown_clip:
+        state.forget_settings()
+        try:
+            read_query(asked, state)
+        except InputError as error:
+            state.notice = str(error)
+
+
 def to_query(state: State) -> dict[str, str]:
     """What a link has to say; settings at their default are left out."""
     address, model = state.address, state.model.address
@@ -44,7 +55,7 @@ def to_query(state: State) -> dict[str, str]:
         query["model"] = model.name
     if model.num_frames:
         query["frames"] = str(model.num_frames)
-    query |= {"clip": f"{address.kind}-{address.name}", "mask": to_link(state.mask)}
+    query |= {"clip": state.linked_clip, "mask": to_link(state.mask)}
     if address.start:
         query["start"] = exact(address.start)
     if address.fps:
@@ -125,6 +136,7 @@ def _take_clip(query: Mapping[str, str], state: State) -> None:
     known = {"bundled": name in bundled_clips(), "world": is_world(name), "upload": bool(name)}
     if not known.get(kind):
         raise InputError("This link names no clip that is here: pick one from the row.")
+    state.upload = next((one for one in state.brought if one.address.name == name), state.upload)
     state.choose(ClipAddress(kind, name))
     if kind != "upload":
         state.last_good = state.address  # should its start be past the end

@@ -38,6 +38,7 @@ class State:
         opening: the model that is to take its place as soon as it is loaded.
         opened: addresses that this visitor typed, to go back to.
         link: the rest of a link that waits for its model.
+        shown_clip: the clip, as a link has it, that the browser was last told to show.
         rev: counts the masks sent; a stroke that names an older one is out of date.
         seeds: one decoded sample each.
         steps: denoising steps.
@@ -65,6 +66,7 @@ class State:
     opening: ModelAddress | None = None
     opened: list[ModelAddress] = field(default_factory=list)
     link: Mapping[str, str] = field(default_factory=dict)
+    shown_clip: str = ""
     rev: int = 0
     seeds: tuple[int, ...] = tuple(range(SEEDS))
     steps: int = DEFAULT_STEPS
@@ -106,6 +108,17 @@ class State:
         others = [one for one in self.brought if one.address != upload.address]
         self.brought = [*others, upload][-UPLOADS:]
         self.choose(upload.address)
+
+    @property
+    def linked_clip(self) -> str:
+        """The clip, as a link has it."""
+        return f"{self.address.kind}-{self.address.name}"
+
+    def forget_settings(self) -> None:
+        """All that a link leaves out is as for a fresh visitor."""
+        self.seeds, self.steps, self.mask_token = tuple(range(SEEDS)), DEFAULT_STEPS, None
+        self.neighbours = self.pixel_maps = False
+        self.selection, self.settings = frozenset(), {}
 
     def open(self, address: ModelAddress) -> None:
         """Another model, as soon as it is loaded; until then the page stays as it is."""

@@ -254,7 +254,7 @@ def panels(
         question: what was asked, in a word.
         waiting: whether an answer is on its way.
         query: the page's state, for the browser's address bar. (`st.query_params` would add a
-            step to the browser's history at every stroke.)
+            step to the browser's history at every stroke; here another clip is one.)
     """
     words = ("name", "kind", "title", "tip", "side", "scale")
     told = {

@@ -47,7 +47,10 @@ function placeTip(event) {
   owner.dataset.side = beyond ? "end" : "start";
 }
 
-/** Makes the address bar a link to this state; no step is added to the browser's history. */
+/** Makes the address bar a link to this state; another clip is a step in the browser's history. */
 function showInAddress(query) {
-  history.replaceState(history.state, "", `?${query}`);
+  const clipOf = (search) => new URLSearchParams(search).get("clip");
+  const before = clipOf(location.search);
+  const change = before && before !== clipOf(query) ? "pushState" : "replaceState";
+  history[change](history.state, "", `?${query}`);
 }
