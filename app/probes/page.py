@@ -48,6 +48,11 @@ TASK_HELP = (
     "*Appearance* asks what acts, *motion* how it moves; both were learned on clips of the drawn "
     "world, so a real clip gets the nearest thing the probe knows."
 )
+STRANGER = (
+    "The probe knows the drawn world alone, and this clip has none of its classes: the bars name "
+    "the nearest that it knows, which says nothing about the clip. Choose *new world* for a scene "
+    "that it can be asked about."
+)
 ATTENTION_TIP = (
     "How much the probe looks at each token, in multiples of an even gaze: 1 is what every token "
     "would get if all got the same. Mean over its heads."
@@ -83,7 +88,7 @@ def draw(state: State, clip: Clip) -> None:
     readings = read(clip.id, task, to_link(state.mask), clip, state.mask)
     classes = probe_of(task).classes
     st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE, alt="Likeliest classes")
-    st.markdown(verdict(readings, classes))
+    st.markdown(verdict(readings, classes) if clip.actor is not None else STRANGER)
     views(state, clip, [gaze(name, reading) for name, reading in readings.items()])
 
 

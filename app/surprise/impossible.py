@@ -214,8 +214,8 @@ def verdict(found: Float[np.ndarray, "2 2 t"]) -> str:
     said = "more, as they should" if change > 0 else "no more"
     return (
         f"Together, the impossible clips surprise the model **{said}**: their mean error differs "
-        f"by {change:+.3%} from that of the possible ones. One scene proves nothing: the bars below "
-        "count many."
+        f"by {change:+.3%} from that of the possible ones. One scene proves nothing: the bars "
+        "below count many."
     )
 
 
