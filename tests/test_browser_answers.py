@@ -125,3 +125,43 @@ def test_samples_stand_beside_the_best_fill(page):
     original, filled = panel(page, "original"), panel(page, "fill")
     np.testing.assert_array_equal(filled[~hidden], original[~hidden])
     assert (filled[hidden] != original[hidden]).any()
+
+
+def test_a_pinned_answer_stays_and_plays_in_step(page):
+    show(page, 8)
+    before = panel(page, "sample-0")
+    page.get_by_role("button", name="Pin", exact=True).click()
+    page.wait_for_selector('[data-panel="pinned-1"][data-content="here"]')
+    page.locator('[data-clip="tree_hand"]').click()
+    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-tree_hand'")
+    page.locator('.panels:not(.fixed)[data-answer="shown"]').wait_for()
+    show(page, 8)
+    difference = panel(page, "pinned-1")[..., :3].astype(int) - before[..., :3]
+    assert abs(difference).mean() < 3  # JPEG alone
+    show(page, 0)
+    assert (panel(page, "pinned-1") != before).mean() > 0.2
+    page.get_by_role("button", name="Unpin").click()
+    page.locator('[data-panel="pinned-1"]').wait_for(state="detached")
+
+
+def test_a_part_of_the_way_tells_of_itself_and_closes(page):
+    page.locator('[data-part="predictor"] button').click()
+    told = page.locator(".about")
+    hidden = int(mask(page).sum())
+    assert f"{hidden} hidden ones" in told.inner_text()
+    assert told.get_by_role("link", name="vjepa/transformer.py").count() == 1
+    page.keyboard.press("Escape")
+    assert not told.is_visible()
+
+
+def test_the_tour_has_at_most_five_stops_and_can_be_left(page):
+    page.get_by_role("button", name="Tour").click()
+    card = page.get_by_role("dialog", name="Tour")
+    stops = int(card.locator("small").inner_text().split()[-1])
+    assert stops <= 5
+    for _ in range(stops):
+        card.locator('[data-act="next"]').click()
+    assert not card.count()
+    page.get_by_role("button", name="Tour").click()
+    page.keyboard.press("Escape")
+    assert not card.count()

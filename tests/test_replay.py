@@ -2,12 +2,12 @@
 
 import io
 import json
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 from PIL import Image
 
 from app.mask_and_decode import answers, exports
@@ -15,6 +15,7 @@ from app.workbench import session
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
 from decoder import Explorer, Recipe, media
+from decoder.__main__ import COMMANDS
 from decoder.replay import digest
 from vjepa.errors import InputError
 
@@ -38,7 +39,10 @@ def recipe(address=None) -> Recipe:
     _, answer = shipped(state)
     state.address = address or state.address
     told = json.loads(exports.recipe(state, answer)) | {"seeds": [3], "steps": 1}
-    return Recipe(**told)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "recipe.json"
+        file.write_text(json.dumps(told))
+        return Recipe.read(file)
 
 
 def test_a_recipe_replays_the_same_pixels_by_command(explorer, tmp_path):
@@ -47,8 +51,8 @@ def test_a_recipe_replays_the_same_pixels_by_command(explorer, tmp_path):
     told = recipe()
     file, out = tmp_path / "recipe.json", tmp_path / "again.npz"
     file.write_text(told.text())
-    command = [sys.executable, "-m", "decoder", "decode", "--replay", str(file), "--out", str(out)]
-    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    typed = ["decode", "--replay", str(file), "--out", str(out)]
+    tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="python -m decoder", args=typed)
     explorer.set_clip(clip.frames)
     shown = explorer.predict(answer.mask, seeds=[3], steps=1, mask_type=answer.question.mask_token)
     again = np.load(out)

@@ -154,3 +154,18 @@ def test_an_address_of_another_clip_is_gone_back_to(page):
     page.run()
     assert (state.linked_clip, state.seeds[0]) == ("bundled-box_turn", 0)
     assert (state.mask == catalogue.default_mask("box_turn", GRID)).all()
+
+
+def test_a_pinned_answer_stays_through_other_clips(page):
+    page.run()
+    page.button(key="pin").click().run()
+    state = page.session_state["visitor"]
+    kept = state.pinned
+    assert [panel.title for panel in kept][:2] == ["model sees", "sample 1"]
+    page.session_state["picker"] = {"pick": "tree_hand"}
+    page.run()
+    assert not page.exception
+    assert state.pinned is kept
+    assert any("tilted cup, 24% hidden, seed 0" in m.value for m in page.markdown)
+    page.button(key="unpin").click().run()
+    assert not state.pinned

@@ -11,6 +11,7 @@ from app.mask_and_decode import answers, panels, way
 from app.mask_and_decode.answers import Answer, DecodedAnswer, Question
 from app.mask_and_decode.exports import export_menu
 from app.mask_and_decode.panels import Nearest, Preview
+from app.mask_and_decode.pinned import pin_button, pinned_row
 from app.workbench import components
 from app.workbench.bench import query, workbench
 from app.workbench.clip import Clip
@@ -85,8 +86,10 @@ def decoded(state: State, clip: Clip) -> None:
     with settings_row():
         view_choice(state)
         diffusion_settings(state)
+        pin_button(state, clip, answer)
         more(state)
         export_menu(state, clip, answer, answer.sheets if answer else {})
+    pinned_row(state)
 
 
 def decoded_answer(question: Question, clip: Clip) -> tuple[DecodedAnswer | None, str]:

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from app.workbench.catalogue import default_mask
 from app.workbench.clip import ClipAddress, Upload
+from app.workbench.components import Panel
 from app.workbench.figures import resized
 from app.workbench.models import DEMO, Model, ModelAddress
 
@@ -53,6 +54,7 @@ class State:
         last_good, good_upload: the last clip that could be read, and the file that was there then.
         notice: what was wrong with the last choice, in a sentence.
         painted: whether the browser has shown the page once.
+        pinned: an answer, as panels, to compare others with.
         selection: the tokens that are lit up in every view.
         settings: of the pages, by name, as a link has them; those at their default are left out.
         last_pick: id of the last click on a view, which selected them.
@@ -82,6 +84,7 @@ class State:
     good_upload: Upload | None = None
     notice: str = ""
     painted: bool = False
+    pinned: tuple[Panel, ...] = ()
     selection: frozenset[int] = frozenset()
     settings: dict[str, str] = field(default_factory=dict)
     last_pick: str = ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -82,7 +83,8 @@ class Panel:
     Attributes:
         name: what tests find it by.
         kind: "original" and "masked" show the clip; "pixels" a sheet of frames as JPEG, "values"
-            one float32 a token, coloured by cividis, "colours" three bytes a token.
+            one float32 a token, coloured by cividis, "colours" three bytes a token; "frames" a
+            sheet that is shown whole, whatever the painter shows.
         title: under it.
         tip: the tooltip, for a student.
         side: what stands beside the title.
@@ -91,7 +93,7 @@ class Panel:
     """
 
     name: str
-    kind: Literal["original", "masked", "pixels", "values", "colours"]
+    kind: Literal["original", "masked", "pixels", "values", "colours", "frames"]
     title: str
     tip: str
     side: str = ""
@@ -256,16 +258,25 @@ def panels(
         query: the page's state, for the browser's address bar. (`st.query_params` would add a
             step to the browser's history at every stroke; here another clip is one.)
     """
-    words = ("name", "kind", "title", "tip", "side", "scale")
     told = {
         "clip": {"id": clip.id},
         "mask": _mask_note(mask),
         "question": question,
         "waiting": waiting,
         "query": query,
-        "panels": [{word: getattr(panel, word) for word in words} for panel in shown],
     }
-    _panels(key="panels", data=_parcel(told, [figures.colour_table(), *(p.data for p in shown)]))
+    _panels(key="panels", data=_panel_parcel(told, shown))
+
+
+def pinned_panels(shown: tuple[Panel, ...]) -> None:
+    """Panels of kind "frames", which stay what they are and play in step with the painter."""
+    _panels(key="pinned", data=_panel_parcel({"fixed": True}, shown))
+
+
+def _panel_parcel(told: dict, shown: Sequence[Panel]) -> bytes:
+    words = ("name", "kind", "title", "tip", "side", "scale")
+    told["panels"] = [{word: getattr(panel, word) for word in words} for panel in shown]
+    return _parcel(told, [figures.colour_table(), *(panel.data for panel in shown)])
 
 
 def views(clip: Clip, shown: list[View], selection: frozenset[int], query: str, key: str) -> None:

@@ -30,12 +30,12 @@ class Panels {
     const [colours, ...parts] = blobs;
     const contents = await Promise.all(note.panels.map(({ kind }, i) => contentOf(kind, parts[i])));
     if (this.latest !== note) return; // a later answer was decoded first
-    const { grid, bits } = note.mask;
-    this.answer = { note, colours, mask: maskFromBits(bits, grid[0] * grid[1] * grid[2]) };
-    showInAddress(note.query);
+    this.answer = { note, colours, mask: note.fixed ? null : unpackMask(note.mask) };
+    this.frame.classList.toggle("fixed", Boolean(note.fixed));
+    if (!note.fixed) showInAddress(note.query);
     this.layOut(note.panels);
     this.panels.forEach((panel, i) => this.fill(panel, note.panels[i], contents[i]));
-    stage.answer = { panels: Object.fromEntries(this.panels.map((p) => [p.note.name, p])), colours };
+    if (!note.fixed) stage.answer = { panels: Object.fromEntries(this.panels.map((p) => [p.note.name, p])), colours };
     this.refresh();
   }
 
@@ -108,6 +108,7 @@ class Panels {
    */
   refresh() {
     if (!this.answer) return;
+    if (this.answer.note.fixed) return this.draw();
     const phase = this.phase();
     this.frame.dataset.answer = phase;
     Object.assign(stage.answer, { phase, note: this.answer.note });
@@ -160,6 +161,12 @@ class Panels {
     colours(context, { content }) {
       this.drawColours(context, content, (token) => rgb(content, token));
     },
+    /** Of any clip: it begins again when it has fewer frames. */
+    frames(context, { content }) {
+      const { width, height } = content;
+      const top = (stage.frame % (height / width)) * width;
+      context.drawImage(content, 0, top, width, width, 0, 0, stage.clip.size, stage.clip.size);
+    },
   };
 
   /** The answer's pixels over the true ones; hatching where there are none yet. */
@@ -207,6 +214,10 @@ const SAID = {
   shown: "The answer is shown.",
 };
 
+function unpackMask({ grid, bits }) {
+  return maskFromBits(bits, grid[0] * grid[1] * grid[2]);
+}
+
 /** Whether the painter shows this clip with this mask. */
 function isAbout(clip, bits) {
   return clip === stage.clipId && bits === maskToBits(stage.mask);
@@ -216,7 +227,7 @@ function isAbout(clip, bits) {
 function contentOf(kind, bytes) {
   if (!bytes.length) return null;
   if (kind === "values") return new Float32Array(bytes.buffer);
-  return kind === "pixels" ? decodeImage(bytes) : bytes;
+  return ["pixels", "frames"].includes(kind) ? decodeImage(bytes) : bytes;
 }
 
 export default function ({ parentElement, data }) {
