@@ -11,7 +11,7 @@ _HOMES = {
     "Explorer": "decoder.explorer",
     "Prediction": "decoder.explorer",
     "PredictionDecoderPipeline": "decoder.pipeline",
-    "Recipe": "decoder.replay",
+    "Replay": "decoder.replay",
     "TokenDecoder": "decoder.network",
 }
 __all__ = list(_HOMES)

@@ -17,7 +17,7 @@ from decoder.bank import Bank, Progress
 from decoder.explorer import Explorer
 from decoder.media import read_mask
 from decoder.pairing import read_of
-from decoder.replay import Recipe
+from decoder.replay import Replay
 from decoder.scoring import report
 from decoder.scoring.score import score_decoder
 from decoder.training.train import TrainConfig
@@ -105,14 +105,14 @@ def decode(
         fps: frames a second that are read; by default the published stride.
         playback_fps: frames a second of the result.
     """
-    recipe = Recipe.read(replay) if replay else None
+    recipe = Replay.read(replay) if replay else None
     name, frames = (recipe.model, recipe.num_frames) if recipe else (model, None)
     writer = None if out.suffix.lower() == ".npz" else _writer(out)
     errors.require_unread(out, [video, replay, mask, decoder, *read_of(name)])
     explorer = Explorer.load(name, decoder=decoder, num_frames=frames)
     explorer.require_decoder()
     if recipe:
-        result = recipe.replay(explorer, video)
+        result = recipe.run(explorer, video)
     else:
         explorer.set_clip(_given(video), start=start, fps=fps)
         result = explorer.predict(read_mask(mask, explorer.grid), seeds=seeds, steps=steps)

@@ -22,7 +22,7 @@ DIGEST = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Replay:
     """All that decoded pixels depend on.
 
     Attributes:
@@ -49,8 +49,8 @@ class Recipe:
     mask_token: int
 
     @classmethod
-    def read(cls, path: Path) -> Recipe:
-        """The recipe in a file.
+    def read(cls, path: Path) -> Replay:
+        """What a recipe in a file says.
 
         Raises:
             InputError: there is no such file, or it holds no recipe.
@@ -105,7 +105,7 @@ class Recipe:
             raise InputError(f"{path} is not the file that was uploaded: name that one.")
         return read_frames(path, *size, start=self.start, fps=self.fps)
 
-    def replay(self, explorer: Explorer, video: Path | None = None) -> Prediction:
+    def run(self, explorer: Explorer, video: Path | None = None) -> Prediction:
         """The pixels that the app showed.
 
         Raises:

@@ -14,7 +14,7 @@ from app.mask_and_decode import answers, exports
 from app.workbench import session
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
-from decoder import Explorer, Recipe, media
+from decoder import Explorer, Replay, media
 from decoder.__main__ import COMMANDS
 from decoder.replay import digest
 from vjepa.errors import InputError
@@ -33,7 +33,7 @@ def shipped(state):
     return clip, answers.shipped()[answers.question_of(state, clip)]
 
 
-def recipe(address=None) -> Recipe:
+def recipe(address=None) -> Replay:
     """What the app exports about a clip, with fewer seeds and steps."""
     state = session.start_state()
     _, answer = shipped(state)
@@ -42,7 +42,7 @@ def recipe(address=None) -> Recipe:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipe.json"
         file.write_text(json.dumps(told))
-        return Recipe.read(file)
+        return Replay.read(file)
 
 
 def test_a_recipe_replays_the_same_pixels_by_command(explorer, tmp_path):
@@ -79,9 +79,9 @@ def test_a_file_that_is_no_recipe_gets_a_sentence(tmp_path, text):
     file = tmp_path / "recipe.json"
     file.write_text(text)
     with pytest.raises(InputError, match="no recipe"):
-        Recipe.read(file)
+        Replay.read(file)
     with pytest.raises(InputError, match="no recipe"):
-        Recipe.read(tmp_path / "missing.json")
+        Replay.read(tmp_path / "missing.json")
 
 
 def test_films_and_strips_hold_every_frame():

@@ -97,10 +97,10 @@ def mask_file(answer: Answer) -> bytes:
 
 def recipe(state: State, answer: Answer) -> bytes:
     """How to draw the same pixels without the app."""
-    from decoder import Recipe
+    from decoder import Replay
 
     address, question = state.address, answer.question
-    made = Recipe(
+    made = Replay(
         kind=address.kind,
         name=address.name,
         start=address.start,

@@ -32,10 +32,13 @@ class Panels {
     if (this.latest !== note) return; // a later answer was decoded first
     this.answer = { note, colours, mask: note.fixed ? null : unpackMask(note.mask) };
     this.frame.classList.toggle("fixed", Boolean(note.fixed));
-    if (!note.fixed) showInAddress(note.query);
+    if (note.clip?.id === stage.clipId) showInAddress(note.query); // not of a clip that was left
     this.layOut(note.panels);
     this.panels.forEach((panel, i) => this.fill(panel, note.panels[i], contents[i]));
-    if (!note.fixed) stage.answer = { panels: Object.fromEntries(this.panels.map((p) => [p.note.name, p])), colours };
+    if (!note.fixed) {
+      const panels = Object.fromEntries(this.panels.map((panel) => [panel.note.name, panel]));
+      stage.answer = { panels, colours };
+    }
     this.refresh();
   }
 
