@@ -113,6 +113,15 @@ def test_the_collage_leaves_out_the_clip_on_screen(page, official):
     assert (np.isnan(nearest.distance) == ~block()).all()
     assert np.nanmin(nearest.distance) > 0
     assert nearest.sheets["nearest"] != nearest.sheets["ceiling"]
+    assert sum(nearest.sources.values()) == block().sum()
+
+
+def test_where_neighbours_come_from_is_said_the_most_first():
+    counts = {"a": 1, "tree_hand": 9, "drawn 3": 4, "b": 2, "c": 3}
+    found = panels.Nearest({}, np.zeros((1, 1, 1), np.float32), counts)
+    assert (
+        found.origin == "Neighbours from tree hand (9), drawn 3 (4), c (3), b (2) and 1 more clips."
+    )
     page.run()
     assert not page.exception
 

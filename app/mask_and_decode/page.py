@@ -112,6 +112,8 @@ def undecoded(state: State, clip: Clip) -> None:
     numbers(preview, sentence, time.perf_counter() - began)
     if reason:
         st.markdown(reason)
+    if nearest:
+        st.caption(nearest.origin)
     if not clip.model.predicts:
         return
     with settings_row():

@@ -5,6 +5,7 @@ That is predictions as the nearest tubelets of a bank of clips, their components
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -197,10 +198,20 @@ class Nearest:
     Attributes:
         sheets: JPEG sheets by name: "nearest" from the predictions, "ceiling" from the truth.
         distance: of each prediction to its nearest neighbour, NaN where visible.
+        sources: how many of the neighbours of predictions are from each clip of the bank.
     """
 
     sheets: dict[str, bytes]
     distance: Float[np.ndarray, "t h w"]
+    sources: dict[str, int]
+
+    @property
+    def origin(self) -> str:
+        """Where the neighbours come from, the clip with most of them first."""
+        most = sorted(self.sources, key=self.sources.get, reverse=True)
+        told = [f"{name.replace('_', ' ')} ({self.sources[name]})" for name in most[:SOURCES]]
+        rest = len(most) - len(told)
+        return f"Neighbours from {', '.join(told)}" + (f" and {rest} more clips." if rest else ".")
 
 
 @kept
@@ -252,7 +263,8 @@ def nearest_for(question: Question, _clip: Clip) -> Nearest:
             for name, features in asked.items()
         }
         sheets = {name: answers.hidden_sheet(one.frames, mask) for name, one in found.items()}
-        return Nearest(sheets, found["nearest"].distance)
+        names = Counter(bank.names[clip] for clip in found["nearest"].sources.tolist())
+        return Nearest(sheets, found["nearest"].distance, dict(names))
 
     return ask(_clip, work)
 
@@ -274,6 +286,8 @@ def painted(
     return colours
 
 
+SOURCES = 4
+"""Clips that neighbours are said to come from, by name."""
 CPU_CLIPS = 16
 """Clips in the bank of a large model where no GPU encodes them: seconds each."""
 MAKING = "making a bank"
