@@ -115,6 +115,9 @@ def test_the_collage_leaves_out_the_clip_on_screen(page, official):
     assert nearest.sheets["nearest"] != nearest.sheets["ceiling"]
     assert sum(nearest.sources.values()) == block().sum()
 
+    page.run()
+    assert not page.exception
+
 
 def test_where_neighbours_come_from_is_said_the_most_first():
     counts = {"a": 1, "tree_hand": 9, "drawn 3": 4, "b": 2, "c": 3}
@@ -122,8 +125,6 @@ def test_where_neighbours_come_from_is_said_the_most_first():
     assert (
         found.origin == "Neighbours from tree hand (9), drawn 3 (4), c (3), b (2) and 1 more clips."
     )
-    page.run()
-    assert not page.exception
 
 
 def test_a_link_brings_back_the_model_and_its_mask(page, official):
