@@ -9,9 +9,11 @@ import streamlit as st
 from jaxtyping import Bool, Float
 
 from app.workbench import clip_features, components
+from app.workbench import settings as kept_settings
 from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
 from app.workbench.session import State
+from app.workbench.things import actor_tokens
 
 COSINE_TIP = (
     "Cosine similarity of every token's features to those of the chosen patch: bright is alike. "
@@ -91,7 +93,8 @@ def settings(count: int) -> tuple[int, bool]:
     with st.container(horizontal=True, vertical_alignment="center", key="settings"):
         st.markdown("layer", help=LAYER_HELP, width="content")
         layer = clip_features.choice(st, count, "similarity_layer")
-        centred = st.toggle("centred", value=True, key="similarity_centred", help=CENTRED_HELP)
+        look = {"label": "centred", "key": "similarity_centred", "help": CENTRED_HELP}
+        centred = kept_settings.toggle(st, "centred", True, **look)
     return layer, centred
 
 
@@ -130,17 +133,6 @@ def follow(
     labels = following.propagate(ways, torch.from_numpy(choice.tokens), choice.step, grid)
     cosine = following.cosine(ways, choice.token).view(grid)
     return Found(cosine.numpy(), frozenset(track.tolist()), labels.numpy())
-
-
-def actor_tokens(clip: Clip) -> Bool[np.ndarray, "t h w"] | None:
-    """The tokens that belong to the world's actor; None where nobody knows."""
-    if clip.actor is None:
-        return None
-    import torch
-
-    from vjepa.analysis.following import MAJORITY, coverage
-
-    return (coverage(torch.from_numpy(clip.actor), clip.model.config) > MAJORITY).numpy()
 
 
 def cosine_view(found: Found) -> components.View:

@@ -38,7 +38,7 @@ from app import window
 def probe():
     st.text(f"ticked {st.checkbox('probe')}")
 
-window.dress()
+window.dress("Checkbox", "The shortest way to the server and back.")
 import_module(f"app.{st.query_params['page']}").page()
 probe()
 """

@@ -7,9 +7,11 @@ several seeds share is what the predictions hold (paper, section 6).
 from importlib import import_module
 
 _HOMES = {
+    "Bank": "decoder.bank",
     "Explorer": "decoder.explorer",
     "Prediction": "decoder.explorer",
     "PredictionDecoderPipeline": "decoder.pipeline",
+    "Replay": "decoder.replay",
     "TokenDecoder": "decoder.network",
     "gif_bytes": "decoder.media",
     "write_frames": "decoder.media",

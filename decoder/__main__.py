@@ -15,6 +15,7 @@ from decoder.bank import Bank, Progress
 from decoder.explorer import PLAYBACK_FPS, Explorer
 from decoder.media import read_mask, writer_of
 from decoder.pairing import read_of
+from decoder.replay import Replay
 from decoder.scoring import report
 from decoder.scoring.score import score_decoder
 from decoder.training.train import TrainConfig
@@ -73,8 +74,10 @@ def evaluate(
 
 
 def decode(
-    video: Annotated[Path, tyro.conf.Positional],
+    video: Annotated[Path | None, tyro.conf.Positional] = None,
+    *,
     out: Path,
+    replay: Path | None = None,
     mask: str = "long",
     model: str = "demo",
     decoder: Path | None = None,
@@ -88,7 +91,8 @@ def decode(
 
     Args:
         video: a video or a still image.
-        out: the .mp4 or .gif to write.
+        out: the .mp4 or .gif to write, or .npz: samples and ceiling to the last bit.
+        replay: a recipe that the app exported; it says all but where the file of an upload is.
         mask: a preset (short, long, tube, box, future, random), or a .npy file of bools (t, h, w).
         model: "demo", a folder with model/ and decoder/, or a model that a decoder was trained on.
         decoder: the folder of its decoder, where none is found beside it or it is to be another.
@@ -98,15 +102,29 @@ def decode(
         fps: frames a second that are read; by default the published stride.
         playback_fps: frames a second of the result.
     """
-    writer = writer_of(out)
-    errors.require_unread(out, [video, mask, decoder, *read_of(model)])
-    explorer = Explorer.load(model, decoder=decoder)
+    recipe = Replay.read(replay) if replay else None
+    name, frames = (recipe.model, recipe.num_frames) if recipe else (model, None)
+    writer = None if out.suffix.lower() == ".npz" else writer_of(out)
+    errors.require_unread(out, [video, replay, mask, decoder, *read_of(name)])
+    explorer = Explorer.load(name, decoder=decoder, num_frames=frames)
     explorer.require_decoder()
-    explorer.set_clip(video, start=start, fps=fps)
-    result = explorer.predict(read_mask(mask, explorer.grid), seeds=seeds, steps=steps)
+    if recipe:
+        result = recipe.run(explorer, video)
+    else:
+        explorer.set_clip(_given(video), start=start, fps=fps)
+        result = explorer.predict(read_mask(mask, explorer.grid), seeds=seeds, steps=steps)
     out.parent.mkdir(parents=True, exist_ok=True)
-    writer(out, np.concatenate([explorer.frames, result.panels], axis=2), playback_fps)
+    if writer:
+        writer(out, np.concatenate([explorer.frames, result.panels], axis=2), playback_fps)
+    else:
+        np.savez_compressed(out, samples=result.frames, ceiling=result.ceiling)
     print(out)
+
+
+def _given(video: Path | None) -> Path:
+    if video is None:
+        raise InputError("There is nothing to decode: name a video, or a recipe with --replay.")
+    return video
 
 
 def retrieve(

@@ -93,6 +93,28 @@ def gif_bytes(frames: Frames, fps: float) -> bytes:
     return buffer.getvalue()
 
 
+def webp_bytes(frames: Frames, fps: float) -> bytes:
+    """Frames as an animated WebP that loops for ever, lossless; arguments as for `write_mp4`."""
+    _check(frames, fps)
+    first, *rest = map(Image.fromarray, frames)
+    buffer = io.BytesIO()
+    look = {"save_all": True, "append_images": rest, "duration": round(1000 / fps), "loop": 0}
+    first.save(buffer, format="WEBP", lossless=True, **look)
+    return buffer.getvalue()
+
+
+def strip_bytes(frames: Frames) -> bytes:
+    """All frames side by side as a PNG, from left to right.
+
+    Raises:
+        InputError: no frames.
+    """
+    _check(frames, 1)
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(list(frames), axis=1)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def _encode_h264(file: io.BytesIO, frames: Frames, fps: float) -> None:
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=_rate(fps), options={"crf": "17"})

@@ -112,7 +112,7 @@ def test_selected_points_light_their_patches_and_patches_their_points(page, addr
 
 
 def test_the_probe_s_reading_changes_with_the_mask(page, address):
-    open_views(page, address, "probes")
+    open_views(page, address, "probes?clip=world-7")
     said = page.get_by_text("from the whole clip").inner_text()
     before = {name: view(page, name) for name in ("whole", "context", "restored")}
     stamp = page.locator(".views").get_attribute("data-shown")

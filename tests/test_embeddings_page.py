@@ -19,7 +19,7 @@ from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.components import View
 from app.workbench.models import DEMO
 
-PAGE = "from app import window; from app.embeddings.page import page; window.dress(); page()"
+PAGE = "from app import window; from app.embeddings.page import page; window.dress('', ''); page()"
 GRID = DEMO.config.grid
 LAST = DEMO.config.depth - 1
 LOOK = maps.Look(LAST, False, "PCA", 2, "components", False)

@@ -23,7 +23,7 @@ from decoder.scoring.score import score_clips
 from vjepa.model import VJEPA
 
 ROOT = Path(__file__).parents[1]
-PAGE = "from app import window; from app.evaluation.page import page; window.dress(); page()"
+PAGE = "from app import window; from app.evaluation.page import page; window.dress('', ''); page()"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers, panels
-from app.workbench import figures, models, rooms, session
+from app.workbench import figures, links, models, rooms
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.memory import the_memory
 from app.workbench.models import DEMO, ModelAddress
@@ -113,8 +113,18 @@ def test_the_collage_leaves_out_the_clip_on_screen(page, official):
     assert (np.isnan(nearest.distance) == ~block()).all()
     assert np.nanmin(nearest.distance) > 0
     assert nearest.sheets["nearest"] != nearest.sheets["ceiling"]
+    assert sum(nearest.sources.values()) == block().sum()
+
     page.run()
     assert not page.exception
+
+
+def test_where_neighbours_come_from_is_said_the_most_first():
+    counts = {"a": 1, "tree_hand": 9, "drawn 3": 4, "b": 2, "c": 3}
+    found = panels.Nearest({}, np.zeros((1, 1, 1), np.float32), counts)
+    assert (
+        found.origin == "Neighbours from tree hand (9), drawn 3 (4), c (3), b (2) and 1 more clips."
+    )
 
 
 def test_a_link_brings_back_the_model_and_its_mask(page, official):
@@ -124,7 +134,7 @@ def test_a_link_brings_back_the_model_and_its_mask(page, official):
     mask = np.zeros(grid, bool)
     mask[:, 1] = True
     paint(page, mask)
-    query = session.to_query(page.session_state["visitor"])
+    query = links.to_query(page.session_state["visitor"])
     other = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
     other.query_params.update(query)
     arrive(other.run())
@@ -318,7 +328,9 @@ def test_a_mask_keeps_its_place_on_another_grid(grid):
 
 def test_every_page_takes_the_model(official):
     for name in ("embeddings.page", "similarity", "surprise.page", "probes.page"):
-        script = f"from app import window; from app.{name} import page; window.dress(); page()"
+        script = (
+            f"from app import window; from app.{name} import page; window.dress('', ''); page()"
+        )
         page = AppTest.from_string(script, default_timeout=120)
         page.query_params["model"] = official.name
         arrive(page.run())
@@ -348,7 +360,7 @@ def encoder_alone(tmp_path_factory) -> str:
     ],
 )
 def test_pages_of_an_encoder_alone_work_or_say_what_they_lack(encoder_alone, module, works):
-    script = f"from {module} import page; from app import window; window.dress(); page()"
+    script = f"from {module} import page; from app import window; window.dress('', ''); page()"
     page = AppTest.from_string(script, default_timeout=60)
     page.query_params["model"] = encoder_alone
     arrive(page.run())

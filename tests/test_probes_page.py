@@ -16,7 +16,7 @@ from app.workbench.models import DEMO
 
 GRID = DEMO.config.grid
 OWN = DEMO.config.last_layer
-PAGE = "from app import window; from app.probes.page import page; window.dress(); page()"
+PAGE = "from app import window; from app.probes.page import page; window.dress('', ''); page()"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,10 @@ def test_bars_keep_the_order_and_the_numbers():
 def test_the_page_changes_with_the_mask_and_survives_an_empty_one(model):
     page = AppTest.from_string(PAGE, default_timeout=120).run()
     assert not page.exception
+    assert any("says nothing about the clip" in m.value for m in page.markdown)  # a real one
+    page = AppTest.from_string(PAGE, default_timeout=120)
+    page.query_params["clip"] = "world-7"
+    page.run()
     first = next(m.value for m in page.markdown if "from the whole clip" in m.value)
     for mask, expected in ((middle(), None), (np.zeros(GRID, bool), "The mask is empty")):
         state = page.session_state["visitor"]

@@ -13,7 +13,7 @@ from app.workbench.models import DEMO
 from vjepa.analysis.following import coverage
 
 GRID = DEMO.config.grid
-PAGE = "from app import similarity, window; window.dress(); similarity.page()"
+PAGE = "from app import similarity, window; window.dress('', ''); similarity.page()"
 
 
 @pytest.fixture(scope="module")

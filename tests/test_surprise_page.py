@@ -15,7 +15,7 @@ from vjepa.data.clips import normalize
 from vjepa.world.violations import KINDS
 
 GRID = DEMO.config.grid
-PAGE = "from app import window; from app.surprise.page import page; window.dress(); page()"
+PAGE = "from app import window; from app.surprise.page import page; window.dress('', ''); page()"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_the_future_s_errors_are_the_library_s(model, clip):
     found = clip_features.future_errors(clip.id, clip)
     expected = surprise(model, normalize(clip.frames)[None])[0].cpu().numpy()
     np.testing.assert_allclose(found.values, expected, atol=1e-5)
-    assert found.scale == pytest.approx(2 * answers.first_view().typical[0])
+    assert found.scale == pytest.approx(2 * next(iter(answers.shipped().values())).typical[0])
 
 
 def test_the_mask_s_errors_are_those_of_the_first_page(model, clip):

@@ -10,7 +10,7 @@ import streamlit as st
 from jaxtyping import Float
 
 from app.embeddings import archive, maps
-from app.workbench import clip_features
+from app.workbench import clip_features, settings
 from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
 from app.workbench.components import View
@@ -149,13 +149,11 @@ def point_settings(model: Model, layer: int) -> tuple[str, int, str, bool]:
         method = choice("points", ("PCA", *maps.MAPS), "PCA")
         dims = choice("axes", ("2D", "3D"), "2D")
     with setting("colour", COLOUR_HELP):
-        colour = st.selectbox(
-            "colour", maps.COLOURS, key="embeddings_colour", label_visibility="collapsed", width=128
-        )
+        look = {"label": "colour", "key": "embeddings_colour", "label_visibility": "collapsed"}
+        colour = settings.menu(st, "colour", maps.COLOURS, maps.COLOURS[0], width=128, **look)
         fits = method == "PCA" and predicts(model.config, layer)
-        predicted = st.toggle(
-            "predictions", key="embeddings_predictions", disabled=not fits, help=PREDICTED_HELP
-        )
+        look = {"label": "predictions", "key": "embeddings_predictions", "help": PREDICTED_HELP}
+        predicted = settings.toggle(st, "predictions", False, disabled=not fits, **look)
     return method, int(dims[0]), colour, predicted and fits
 
 
@@ -174,14 +172,8 @@ def setting(label: str, tip: str) -> DeltaGenerator:
 
 def choice(name: str, options: Any, default: Any) -> Any:
     """One of a few."""
-    return st.segmented_control(
-        name,
-        options,
-        default=default,
-        required=True,
-        key=f"embeddings_{name}",
-        label_visibility="collapsed",
-    )
+    look = {"label": name, "key": f"embeddings_{name}", "label_visibility": "collapsed"}
+    return settings.segments(st, name, options, default, **look)
 
 
 def maps_column(state: State, clip: Clip, look: maps.Look, colours: View) -> None:

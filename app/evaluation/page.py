@@ -9,7 +9,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.workbench.bench import told_in_a_sentence
+from app.workbench import components, settings
+from app.workbench.bench import query, told_in_a_sentence
+from app.workbench.links import visitor
 from app.workbench.session import ASSETS
 
 FOLDER = ASSETS / "demo"
@@ -95,15 +97,17 @@ def page() -> None:
     if not tables:
         st.info("There are no scores yet: make them with python benchmarks/score_demo.py.")
         return
-    clip_set = st.segmented_control(
-        "Clips",
+    clip_set = settings.segments(
+        st,
+        "clips",
         list(tables),
-        default=next(iter(tables)),
-        required=True,
+        next(iter(tables)),
+        label="Clips",
         format_func=CLIP_SETS.get,
         key="evaluation_clips",
         help=SOURCE_HELP,
     )
+    components.tell_query(query(visitor()))
     table = tables[clip_set]
     st.markdown(verdict(table))
     numbers(table)
@@ -186,7 +190,8 @@ def charts(table: dict) -> None:
     for place, (title, told, figure) in zip(places, shown, strict=True):
         with place:
             st.markdown(f"**{title}**", help=told)
-            st.plotly_chart(figure, key=f"evaluation_{figure_key(title)}", config=BARE)
+            key = f"evaluation_{figure_key(title)}"
+            st.plotly_chart(figure, key=key, config=BARE, alt=title)
 
 
 def figure_key(title: str) -> str:
@@ -198,21 +203,24 @@ def figure_key(title: str) -> str:
 def cases(found: list[dict], folder: Path) -> None:
     """The worst, the median and the best clip, playing."""
     st.subheader("Worst, median, best", help=CASES_HELP, divider="grey")
-    ranking = st.segmented_control(
-        "Ordered by",
+    ranking = settings.segments(
+        st,
+        "cases",
         list(RANKINGS),
-        default="psnr",
-        required=True,
+        "psnr",
+        label="Ordered by",
         format_func=RANKINGS.get,
         key="case_ranking",
         help=RANKING_HELP,
     )
+    components.tell_query(query(visitor()), key="query_cases")
     with told_in_a_sentence():
         for case in found:
             if case["ranking"] == ranking:
                 st.markdown(told(case))
                 st.html(panel_titles(case["panels"]))
-                st.image(picture(folder / case["file"]), width="stretch")
+                alt = f"{case['title']}: {', '.join(case['panels'])}, playing"
+                st.image(picture(folder / case["file"]), width="stretch", alt=alt)
 
 
 def told(case: dict) -> str:

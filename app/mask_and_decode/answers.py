@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,26 @@ from app.workbench.clip import Clip
 from app.workbench.figures import from_link, to_link
 from app.workbench.memory import kept
 from app.workbench.models import LONG, Model
+from app.workbench.queue import overtaken
 from app.workbench.rooms import ask as ask_model
 from app.workbench.rooms import must_load
 from app.workbench.session import ASSETS, State
 
 GREY = np.uint8(128)
-SHEETS = ("ceiling", "spread", "mistake")
+SHEETS = ("ceiling", "spread", "mistake", "fill")
 """Pictures of an answer beside its samples."""
-
+FILLS = {
+    "mean_colour": "the mean colour of what is visible",
+    "temporal_copy": "each place as it was at its nearest visible moment",
+    "interpolation": "each place between its visible moments",
+    "inpainting": "OpenCV's in-painting of each frame",
+}
+"""What fills a hole without a model, in words."""
 
 FIRST_VIEW = ASSETS / "first_view"
-"""The answer to the first screen's question."""
+"""Answers about each bundled clip before anyone paints, in folders by name."""
+EXPECTED = "expected"
+"""The folder in each of them with the one-step answer."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,15 @@ class Question:
     steps: int
     mask_token: int = LONG
 
+    @property
+    def id(self) -> str:
+        """One word for it."""
+        return f"{self.clip_id}/{self.mask}/{self.seeds}/{self.steps}/{self.mask_token}"
+
+    def expected(self) -> Question:
+        """The same in one step: what is expected, in a fraction of the time."""
+        return replace(self, seeds=self.seeds[:1], steps=1)
+
     def undecoded(self) -> Question:
         """The same, where nothing is decoded."""
         return replace(self, seeds=(), steps=0)
@@ -60,21 +79,23 @@ class Answer:
         question: what was asked.
         error: L1 distance of prediction and target per token, NaN where visible.
         typical: mean and standard deviation of a clip's error on the model's test clips.
-        seconds: from mask to answer.
     """
 
     question: Question
     error: Float[np.ndarray, "t h w"]
     typical: tuple[float, float] | None
-    seconds: float
 
     @property
     def mask(self) -> Bool[np.ndarray, "t h w"]:
         """True = hidden."""
         return ~np.isnan(self.error)
 
-    def summary(self) -> str:
-        """The line of numbers, as Markdown."""
+    def summary(self, seconds: float) -> str:
+        """The line of numbers, as Markdown.
+
+        Args:
+            seconds: for which the visitor waited for it.
+        """
         typical = ""
         if self.typical:
             mean, spread = self.typical
@@ -84,7 +105,7 @@ class Answer:
                 f"**{self.mask.mean():.0%}** hidden",
                 f"**{self.mask.sum()}** tokens predicted",
                 f"error **{_short(np.nanmean(self.error))}**{typical}",
-                f"{self.seconds:.1f} s",
+                f"{seconds:.1f} s" if seconds >= AT_ONCE else "from memory",
             )
         )
 
@@ -105,6 +126,9 @@ class DecodedAnswer(Answer):
         spread: JPEG sheet of each pixel's standard deviation over the samples, as colours.
         mistake: of the absolute error of their mean.
         brightest: the value at the bright end of both, in grey levels (0..255).
+        fill: JPEG sheet of the best fill without a model.
+        fill_kind: which it is, a key of `FILLS`.
+        psnr: likeness to the truth of each of `sheets`, dB over the hidden pixels.
     """
 
     samples: tuple[bytes, ...]
@@ -112,22 +136,43 @@ class DecodedAnswer(Answer):
     spread: bytes
     mistake: bytes
     brightest: float
+    fill: bytes
+    fill_kind: str
+    psnr: dict[str, float]
 
     @property
     def sheets(self) -> dict[str, bytes]:
         """Its pictures, by what the screen calls them."""
         named = {f"sample {i + 1}": sheet for i, sheet in enumerate(self.samples)}
-        return named | {"ceiling": self.ceiling, "spread": self.spread, "mistake": self.mistake}
+        named |= {"ceiling": self.ceiling, "best fill": self.fill}
+        return named | {"spread": self.spread, "mistake": self.mistake}
+
+    @property
+    def gain(self) -> float:
+        """PSNR of the samples, on average, above that of the best fill, dB."""
+        samples = [self.psnr[f"sample {i + 1}"] for i in range(len(self.samples))]
+        return float(np.mean(samples)) - self.psnr["best fill"]
+
+    def summary(self, seconds: float) -> str:
+        """The line of numbers, with what the model adds."""
+        return f"{super().summary(seconds)} · **{self.gain:+.1f} dB** over the best fill"
+
+    def likeness(self, name: str) -> str:
+        """How like the truth a picture is, for the screen."""
+        return f"{self.psnr[name]:.1f} dB"
 
 
 def from_result(question: Question, result: Any, clip: Clip) -> DecodedAnswer:
     """Packs an `Explorer.predict` result."""
-    from decoder.scoring.metrics import error_map, spread_map
+    from decoder.scoring.metrics import error_map, psnr, spread_map
 
     error = np.asarray(result.error, dtype=np.float32)
     mask = ~np.isnan(error)
     spread, mistake = spread_map(result.frames), error_map(result.frames, clip.frames)
     hidden = hidden_pixels(mask, mistake.shape)[..., 0]
+    fill_kind, fill, likeness = best_fill(clip.id, question.mask, clip)
+    drawn = {f"sample {i + 1}": frames for i, frames in enumerate(result.frames)}
+    drawn["ceiling"] = result.ceiling
     brightest = float(
         max(1, round(np.quantile(mistake[hidden], 0.99)))
     )  # a few outliers may saturate
@@ -138,10 +183,34 @@ def from_result(question: Question, result: Any, clip: Clip) -> DecodedAnswer:
         spread=figures.heat_sheet(spread, brightest),
         mistake=figures.heat_sheet(mistake, brightest),
         brightest=brightest,
+        fill=fill,
+        fill_kind=fill_kind,
+        psnr={name: psnr(frames, clip.frames, hidden) for name, frames in drawn.items()}
+        | {"best fill": likeness},
         error=error,
         typical=result.typical_error,
-        seconds=sum(result.timings.values()) / 1000,
     )
+
+
+@kept
+def best_fill(clip_id: str, mask: str, _clip: Clip) -> tuple[str, bytes, float]:
+    """What comes nearest to the truth behind a mask without any model.
+
+    Args:
+        clip_id: of the clip.
+        mask: in its link form.
+
+    Returns:
+        a key of `FILLS`, its hidden pixels as a JPEG sheet, and its PSNR in dB.
+    """
+    from decoder.scoring.metrics import psnr, trivial_fills
+
+    tokens = mask_in(mask)
+    hidden = hidden_pixels(tokens, _clip.frames.shape)[..., 0]
+    fills = trivial_fills(_clip.frames, hidden)
+    likeness = {name: psnr(frames, _clip.frames, hidden) for name, frames in fills.items()}
+    best = max(likeness, key=likeness.get)
+    return best, hidden_sheet(fills[best], tokens), likeness[best]
 
 
 def hidden_sheet(frames: figures.Frames, mask: Bool[np.ndarray, "t h w"]) -> bytes:
@@ -180,7 +249,8 @@ def save(answer: DecodedAnswer, folder: Path) -> None:
         "question": asdict(answer.question),
         "typical": answer.typical,
         "brightest": answer.brightest,
-        "seconds": answer.seconds,
+        "fill_kind": answer.fill_kind,
+        "psnr": answer.psnr,
     }
     (folder / "answer.json").write_text(json.dumps(rest, indent=2) + "\n", encoding="utf-8")
 
@@ -195,10 +265,9 @@ def load(folder: Path) -> DecodedAnswer:
             (folder / f"sample_{index}.jpg").read_bytes() for index in range(len(question.seeds))
         ),
         **{name: (folder / f"{name}.jpg").read_bytes() for name in SHEETS},
-        brightest=rest["brightest"],
+        **{name: rest[name] for name in ("brightest", "fill_kind", "psnr")},
         error=np.load(folder / "error.npy"),
         typical=tuple(rest["typical"]) if rest["typical"] else None,
-        seconds=rest["seconds"],
     )
 
 
@@ -220,8 +289,16 @@ def question_of(state: State, clip: Clip) -> Question:
 
 def asked_mask(question: Question) -> Bool[np.ndarray, "t h w"]:
     """The mask of a question."""
-    grid = tuple(map(int, question.mask.partition(".")[0].split("x")))
-    return from_link(question.mask, grid)
+    return mask_in(question.mask)
+
+
+def mask_in(link: str) -> Bool[np.ndarray, "t h w"]:
+    """The mask of a link that we made ourselves, on the grid that it names."""
+    return from_link(link, tuple(map(int, link.partition(".")[0].split("x"))))
+
+
+AT_ONCE = 0.05
+"""Seconds below which nobody waited: the answer was there."""
 
 
 def _short(value: float) -> str:
@@ -230,35 +307,47 @@ def _short(value: float) -> str:
 
 
 @st.cache_resource(show_spinner=False)
-def first_view() -> DecodedAnswer:
-    """The answer that ships with the app, shown before any model is loaded."""
-    return load(FIRST_VIEW)
+def shipped() -> dict[Question, DecodedAnswer]:
+    """The answers that ship with the app, shown before any model is loaded."""
+    every = [load(path.parent) for path in sorted(FIRST_VIEW.rglob("answer.json"))]
+    return {answer.question: answer for answer in every}
 
 
 @kept
 def answer_for(question: Question, _clip: Clip) -> DecodedAnswer:
     """The answer to a question; asked only once, and never if it shipped with the app."""
-    if question == first_view().question:
-        return first_view()
-    return fresh_answer(question, _clip)
+    return shipped().get(question) or fresh_answer(question, _clip)
 
 
 def fresh_answer(question: Question, clip: Clip) -> DecodedAnswer:
-    """What is behind a mask, decoded.
+    """What is behind a mask, decoded; given up between two steps where it is wanted no more.
 
     Raises:
         InputError: a mask that cannot be predicted behind, or no model to ask.
     """
-    mask = asked_mask(question)
+    mask, gone, newer = asked_mask(question), Event(), overtaken()
     settings = {"seeds": question.seeds, "steps": question.steps}
-    return ask_model(
-        clip,
-        lambda explorer: from_result(
-            question, explorer.predict(mask, mask_type=question.mask_token, **settings), clip
-        ),
-    )
+
+    def check(step: int, _: Any) -> None:
+        if step < question.steps - 1 and (gone.is_set() or newer()):
+            raise StaleError
+
+    def work(explorer: Any) -> DecodedAnswer:
+        found = explorer.predict(mask, mask_type=question.mask_token, callback=check, **settings)
+        return from_result(question, found, clip)
+
+    try:
+        return ask_model(clip, work)
+    except StaleError:
+        st.stop()  # the newer question is next
+    finally:
+        gone.set()  # who asked has left, should the work still go on
+
+
+class StaleError(Exception):
+    """Nobody waits for this answer any more."""
 
 
 def at_hand(question: Question, model: Model) -> bool:
     """Whether the answer can be shown without waiting for the model to load."""
-    return not must_load(model) or question == first_view().question
+    return not must_load(model) or question in shipped()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import io
+import time
 from collections.abc import Callable
 
-import numpy as np
 import streamlit as st
 
-from app.mask_and_decode import answers, panels
-from app.mask_and_decode.answers import Answer, Question, pasted
+from app.mask_and_decode import answers, panels, way
+from app.mask_and_decode.answers import Answer, DecodedAnswer, Question
+from app.mask_and_decode.exports import export_menu
 from app.mask_and_decode.panels import Nearest, Preview
+from app.mask_and_decode.pinned import pin_button, pinned_row
 from app.workbench import components
-from app.workbench.bench import query, visitor, workbench
+from app.workbench.bench import query, workbench
 from app.workbench.clip import Clip
+from app.workbench.links import visitor
 from app.workbench.models import Model
 from app.workbench.rooms import model_room, must_load
-from app.workbench.session import MAPS, SEEDS, STEPS, VIEWS, State, answer_of
+from app.workbench.session import DEFAULT_STEPS, MAPS, SEEDS, STEPS, VIEWS, State, answer_of
 from vjepa.errors import InputError
 
 LOADING = ":material/hourglass: The model is loading: your mask is answered as soon as it is here."
@@ -24,7 +26,7 @@ LOADING = ":material/hourglass: The model is loading: your mask is answered as s
 NUMBERS_HELP = (
     "**Hidden**: share of tokens behind the mask. **Error**: mean L1 distance of predicted and "
     "true features over them; *typical* is that of held-out clips, mean ± standard deviation. "
-    "**Time**: from mask to answer, on the server."
+    "**Time**: for which this answer was waited for; *from memory* was asked before."
 )
 STEPS_HELP = (
     "Denoising steps of the decoder: from noise to pixels in this many. One step gives the blurred "
@@ -44,7 +46,6 @@ TOKEN_HELP = (
     "The learned token that stands for what is hidden. V-JEPA has one for each kind of mask it was "
     "trained with; one that looks untrained, still zero, tells the predictor nothing."
 )
-DETAILS_HELP = "How the predictor is asked: its mask token."
 ENCODING = ":material/hourglass: Neighbours are shown once their clips are encoded: see below."
 NO_DECODER = (
     "There is no decoder for this model yet: nearest neighbours stand in. This trains one; open "
@@ -54,7 +55,7 @@ NO_DECODER = (
 
 def page() -> None:
     """The page; its first answer ships with the app and needs no model."""
-    workbench(results, needs_model=False)
+    workbench(results, needs_model=False, above=way.show)
     state = visitor()
     if state.model.predicts and looks_for_neighbours(state) and model_room(state.model).ready:
         panels.await_ready(state.model)
@@ -72,39 +73,53 @@ def looks_for_neighbours(state: State) -> bool:
 
 def decoded(state: State, clip: Clip) -> None:
     """What the diffusion decoder draws."""
-    question = answers.question_of(state, clip)
+    question, began = answers.question_of(state, clip), time.perf_counter()
     waiting = not answers.at_hand(question, clip.model)
-    answer, sentence = answered(answers.answer_for, question, clip, waiting)
-    shown = panels.decoded(answer, SEEDS, pixel_maps=state.pixel_maps)
-    components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
-    numbers(answer, sentence)
+    components.tell_asked(question.id)
+    expected, sentence = decoded_answer(question.expected(), clip)
+    if expected:
+        components.tell_preview(question.id, clip, state.mask, expected.samples[0])
+    answer, sentence = decoded_answer(question, clip) if expected or waiting else (None, sentence)
+    shown = panels.decoded(expected, answer, SEEDS, pixel_maps=state.pixel_maps)
+    show(state, clip, shown, question, waiting)
+    numbers(answer, sentence, time.perf_counter() - began)
     with settings_row():
         view_choice(state)
         diffusion_settings(state)
-        map_choice(state)
-        details(state)
-        export_menu(clip, answer, answer.sheets if answer else {})
+        pin_button(state, clip, answer)
+        more(state)
+        export_menu(state, clip, answer, answer.sheets if answer else {})
+    pinned_row(state)
+
+
+def decoded_answer(question: Question, clip: Clip) -> tuple[DecodedAnswer | None, str]:
+    """An answer, or the sentence that says why there is none."""
+    waiting = not answers.at_hand(question, clip.model)
+    return answered(answers.answer_for, question, clip, waiting)
 
 
 def undecoded(state: State, clip: Clip) -> None:
     """What is seen without a decoder."""
     question = answers.question_of(state, clip).undecoded()
-    waiting = must_load(clip.model)
+    waiting, began = must_load(clip.model), time.perf_counter()
+    components.tell_asked(question.id)
     preview, sentence = answered(panels.preview_for, question, clip, waiting)
     nearest, reason = None, ENCODING if preview else ""
     if preview and panels.bank_of(clip.model).done():
         nearest, reason = answered(panels.nearest_for, question, clip, waiting=False)
     shown = panels.undecoded(preview, nearest)
-    components.panels(clip, state.mask, shown, waiting=waiting, query=query(state))
-    numbers(preview, sentence)
+    show(state, clip, shown, question, waiting)
+    numbers(preview, sentence, time.perf_counter() - began)
     if reason:
         st.markdown(reason)
+    if nearest:
+        st.caption(nearest.origin)
     if not clip.model.predicts:
         return
     with settings_row():
         view_choice(state)
-        details(state)
-        export_menu(clip, preview, nearest.sheets if nearest else {})
+        more(state)
+        export_menu(state, clip, preview, nearest.sheets if nearest else {})
     training_note(clip.model)
 
 
@@ -124,10 +139,18 @@ def answered(
         return None, f":material/error: {error}"
 
 
-def numbers(answer: Answer | None, sentence: str) -> None:
+def show(
+    state: State, clip: Clip, shown: list[components.Panel], question: Question, waiting: bool
+) -> None:
+    """The panels."""
+    asked = {"question": question.id, "waiting": waiting, "query": query(state)}
+    components.panels(clip, state.mask, shown, **asked)
+
+
+def numbers(answer: Answer | None, sentence: str, seconds: float) -> None:
     """The line of numbers, or why there are none."""
     with st.container(key="numbers"):
-        st.markdown(answer.summary() if answer else sentence, help=NUMBERS_HELP)
+        st.markdown(answer.summary(seconds) if answer else sentence, help=NUMBERS_HELP)
 
 
 # ---- settings
@@ -165,6 +188,7 @@ def diffusion_settings(state: State) -> None:
         key="steps",
         default=state.steps,
         required=True,
+        format_func=cost,
         on_change=take_steps,
         args=(state,),
         label_visibility="collapsed",
@@ -183,9 +207,14 @@ def take_steps(state: State) -> None:
     state.steps = answer_of("steps") or state.steps
 
 
+def cost(steps: int) -> str:
+    """So many steps, and how many times as long they take as usual, where that is long."""
+    times = steps // DEFAULT_STEPS
+    return f"{steps} · {times}x" if times > 2 else str(steps)
+
+
 def map_choice(state: State) -> None:
     """Errors of features, or spread and error of pixels."""
-    st.markdown("errors", help=MAPS_HELP, width="content")
     st.segmented_control(
         "errors",
         MAPS,
@@ -194,7 +223,7 @@ def map_choice(state: State) -> None:
         required=True,
         on_change=take_maps,
         args=(state,),
-        label_visibility="collapsed",
+        help=MAPS_HELP,
     )
 
 
@@ -204,10 +233,12 @@ def take_maps(state: State) -> None:
         state.pixel_maps = chosen == MAPS[1]
 
 
-def details(state: State) -> None:
-    """Which mask token the predictor is given."""
+def more(state: State) -> None:
+    """Which errors are shown, and which mask token the predictor is given."""
     model = state.model
-    with st.popover("", icon=":material/tune:", help=DETAILS_HELP):
+    with st.popover("More", icon=":material/tune:"):
+        if not looks_for_neighbours(state):
+            map_choice(state)
         st.selectbox(
             "mask token",
             range(model.config.num_mask_tokens),
@@ -233,66 +264,3 @@ def training_note(model: Model) -> None:
     if not model.decodes:
         st.caption(NO_DECODER)
         st.code(model.train_command, language="bash", wrap_lines=True)
-
-
-HELP = "Save a panel as a video or GIF, or the mask as a NumPy file."
-
-
-def export_menu(clip: Clip, answer: Answer | None, sheets: dict[str, bytes]) -> None:
-    """A popover with downloads; nothing is encoded before a click.
-
-    Args:
-        clip: what was asked about.
-        answer: what was answered, if anything.
-        sheets: the answer's pictures of hidden pixels, by name.
-    """
-    with st.popover("Export", icon=":material/download:", help=HELP, disabled=answer is None):
-        if answer is None:
-            return
-        if sheets:
-            which = st.segmented_control(
-                "Which",
-                list(sheets),
-                default=next(iter(sheets)),
-                required=True,
-                label_visibility="collapsed",
-            )
-        with st.container(horizontal=True):
-            if sheets:
-                movie_buttons(clip, answer, which, sheets[which])
-            st.download_button(
-                "mask",
-                data=lambda: mask_file(answer),
-                file_name=f"{clip.id}-mask.npz",
-                on_click="ignore",
-                key="save_mask",
-                help="A NumPy .npz with `mask` (t, h, w), True = hidden, and `error`.",
-            )
-
-
-def movie_buttons(clip: Clip, answer: Answer, name: str, sheet: bytes) -> None:
-    """One panel as a video, and as a GIF."""
-    for suffix, mime in (("mp4", "video/mp4"), ("gif", "image/gif")):
-        st.download_button(
-            suffix,
-            data=lambda suffix=suffix: movie(clip, answer, sheet, suffix),
-            file_name=f"{clip.id}-{name.replace(' ', '-')}.{suffix}",
-            mime=mime,
-            on_click="ignore",
-            key=f"save_{suffix}",
-        )
-
-
-def movie(clip: Clip, answer: Answer, sheet: bytes, suffix: str) -> bytes:
-    """One panel as an H.264 mp4 or a GIF."""
-    from decoder import media
-
-    encode = {"mp4": media.mp4_bytes, "gif": media.gif_bytes}[suffix]
-    return encode(pasted(sheet, answer.mask, clip), clip.fps)
-
-
-def mask_file(answer: Answer) -> bytes:
-    """The mask and the error of each token as .npz."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, mask=answer.mask, error=answer.error)
-    return buffer.getvalue()

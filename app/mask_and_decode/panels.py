@@ -5,6 +5,7 @@ That is predictions as the nearest tubelets of a bank of clips, their components
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -49,6 +50,10 @@ CEILING_TIP = (
     "Decoded from the true features of the hidden tokens: as good as this decoder gets. What "
     "differs from a sample is the predictor's doing."
 )
+FILL_TIP = (
+    "The best fill that needs no model, here {kind}. What a sample has above its number is what "
+    "the model knows. PSNR in decibels over the hidden pixels: higher is nearer to the truth."
+)
 ERROR_TIP = (
     "How far each predicted token is from the true one (L1 distance of features). Bright is far."
 )
@@ -64,8 +69,8 @@ DISTANCE_TIP = (
     "How far each predicted token is from its nearest neighbour. Bright: no clip holds the like."
 )
 EXPECTED_TIP = (
-    "Decoded in one step: close to the mean of all that the decoder thinks possible, no sample. "
-    "Four steps draw samples."
+    "Decoded in one step: close to the mean of all that the decoder thinks possible, no sample. It "
+    "is there first; four steps draw samples."
 )
 SPREAD_TIP = (
     "What the features do not determine: how far the samples differ at a pixel (standard deviation "
@@ -82,34 +87,49 @@ PREDICTED_PCA_TIP = (
 TRUE_PCA_TIP = "The true features of the same tokens, in the same colours."
 
 
-def decoded(answer: DecodedAnswer | None, count: int, *, pixel_maps: bool = False) -> list[Panel]:
-    """Samples of the diffusion decoder, their ceiling, and how wrong they are.
+def decoded(
+    expected: DecodedAnswer | None,
+    answer: DecodedAnswer | None,
+    count: int,
+    *,
+    pixel_maps: bool = False,
+) -> list[Panel]:
+    """Samples of the diffusion decoder, what they stand against, and how wrong they are.
 
     Args:
+        expected: the one-step answer, if there is one.
         answer: what there is to show, if anything.
         count: how many samples there are.
         pixel_maps: spread and mistake of the pixels, in place of the error of the features.
     """
-    ceiling = Panel(
-        "ceiling", "pixels", "ceiling", CEILING_TIP, data=answer.ceiling if answer else b""
-    )
+    fill = picture("fill", "best fill", FILL_TIP, answer, "best fill")
+    ceiling = picture("ceiling", "ceiling", CEILING_TIP, answer, "ceiling")
     maps = [
         pixels("spread", SPREAD_TIP, answer and answer.spread, answer),
         pixels("mistake", MISTAKE_TIP, answer and answer.mistake, answer),
     ]
-    rest = [ORIGINAL, ceiling, *maps] if pixel_maps else [ORIGINAL, MASKED, ceiling, error(answer)]
-    return [*samples(answer, count), *rest]
+    rest = [ORIGINAL, fill, ceiling, *maps]
+    if not pixel_maps:
+        rest = [ORIGINAL, MASKED, fill, ceiling, error(answer)]
+    first = picture("expected", "expected", EXPECTED_TIP, expected, "sample 1")
+    return [*samples(answer, count), first, *rest]
+
+
+def picture(name: str, title: str, tip: str, answer: DecodedAnswer | None, sheet: str) -> Panel:
+    """One of an answer's pictures, and how like the truth it is."""
+    if answer is None:
+        return Panel(name, "pixels", title, tip.format(kind="what is best"))
+    told = tip.format(kind=answers.FILLS[answer.fill_kind])
+    return Panel(name, "pixels", title, told, answer.likeness(sheet), answer.sheets[sheet])
 
 
 def samples(answer: DecodedAnswer | None, count: int) -> list[Panel]:
-    """One panel a seed; of one step, it is no sample."""
-    sheets = answer.samples if answer else (b"",) * count
-    seeds = [f"seed {seed}" for seed in answer.question.seeds] if answer else [""] * count
-    expected = answer is not None and answer.question.steps == 1
-    what, tip = ("expected image", EXPECTED_TIP) if expected else ("sample", SAMPLE_TIP)
+    """One panel a seed."""
+    titles = [f"sample {i + 1}" for i in range(count)]
+    seeds = answer.question.seeds if answer else range(count)
     return [
-        Panel(f"sample-{i}", "pixels", f"{what} {i + 1}", tip, side, sheet)
-        for i, (sheet, side) in enumerate(zip(sheets, seeds, strict=True))
+        picture(f"sample-{i}", title, f"{SAMPLE_TIP} Seed {seed}.", answer, title)
+        for i, (title, seed) in enumerate(zip(titles, seeds, strict=True))
     ]
 
 
@@ -178,10 +198,20 @@ class Nearest:
     Attributes:
         sheets: JPEG sheets by name: "nearest" from the predictions, "ceiling" from the truth.
         distance: of each prediction to its nearest neighbour, NaN where visible.
+        sources: how many of the neighbours of predictions are from each clip of the bank.
     """
 
     sheets: dict[str, bytes]
     distance: Float[np.ndarray, "t h w"]
+    sources: dict[str, int]
+
+    @property
+    def origin(self) -> str:
+        """Where the neighbours come from, the clip with most of them first."""
+        most = sorted(self.sources, key=self.sources.get, reverse=True)
+        told = [f"{name.replace('_', ' ')} ({self.sources[name]})" for name in most[:SOURCES]]
+        rest = len(most) - len(told)
+        return f"Neighbours from {', '.join(told)}" + (f" and {rest} more clips." if rest else ".")
 
 
 @kept
@@ -202,7 +232,6 @@ def preview_for(question: Question, _clip: Clip) -> Preview:
             question=question,
             error=found.error,
             typical=explorer.typical_error,
-            seconds=sum(found.timings.values()) / 1000,
             predictions=predictions,
             predicted=painted(components, predictions, mask),
             true=painted(components, true, mask),
@@ -234,7 +263,8 @@ def nearest_for(question: Question, _clip: Clip) -> Nearest:
             for name, features in asked.items()
         }
         sheets = {name: answers.hidden_sheet(one.frames, mask) for name, one in found.items()}
-        return Nearest(sheets, found["nearest"].distance)
+        names = Counter(bank.names[clip] for clip in found["nearest"].sources.tolist())
+        return Nearest(sheets, found["nearest"].distance, dict(names))
 
     return ask(_clip, work)
 
@@ -256,6 +286,8 @@ def painted(
     return colours
 
 
+SOURCES = 4
+"""Clips that neighbours are said to come from, by name."""
 CPU_CLIPS = 16
 """Clips in the bank of a large model where no GPU encodes them: seconds each."""
 MAKING = "making a bank"
@@ -290,7 +322,7 @@ class Making:
 
     def make(self) -> Any:
         """Makes the bank, and keeps it."""
-        from decoder.bank import Bank
+        from decoder import Bank
 
         with self.room.held():
             loaded = self.room.open().result().model

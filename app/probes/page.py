@@ -10,10 +10,11 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float
 
-from app.workbench import components
-from app.workbench.bench import views, workbench
+from app.workbench import components, settings
+from app.workbench.bench import query, views, workbench
 from app.workbench.clip import Clip
 from app.workbench.figures import to_link
+from app.workbench.links import visitor
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import ask
@@ -47,6 +48,11 @@ TASK_HELP = (
     "*Appearance* asks what acts, *motion* how it moves; both were learned on clips of the drawn "
     "world, so a real clip gets the nearest thing the probe knows."
 )
+STRANGER = (
+    "The probe knows the drawn world alone, and this clip has none of its classes: the bars name "
+    "the nearest that it knows, which says nothing about the clip. Choose *new world* for a scene "
+    "that it can be asked about."
+)
 ATTENTION_TIP = (
     "How much the probe looks at each token, in multiples of an even gaze: 1 is what every token "
     "would get if all got the same. Mean over its heads."
@@ -77,13 +83,12 @@ def draw(state: State, clip: Clip) -> None:
     if clip.model != DEMO:
         other_model(clip.model)
         return
-    task = st.segmented_control(
-        "Probe", TASKS, default=TASKS[0], required=True, key="probe_task", help=TASK_HELP
-    )
+    look = {"label": "Probe", "key": "probe_task", "help": TASK_HELP}
+    task = settings.segments(st, "probe", TASKS, TASKS[0], **look)
     readings = read(clip.id, task, to_link(state.mask), clip, state.mask)
     classes = probe_of(task).classes
-    st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE)
-    st.markdown(verdict(readings, classes))
+    st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE, alt="Likeliest classes")
+    st.markdown(verdict(readings, classes) if clip.actor is not None else STRANGER)
     views(state, clip, [gaze(name, reading) for name, reading in readings.items()])
 
 
@@ -190,14 +195,24 @@ def evaluation() -> None:
     rows = table["rows"]
     st.markdown(caption(table))
     whole = [row for row in rows if row["labels"] == 1]
-    st.plotly_chart(charts.comparison(whole), key="probe_comparison", config=BARE)
+    st.plotly_chart(
+        charts.comparison(whole),
+        key="probe_comparison",
+        config=BARE,
+        alt="Accuracy of V-JEPA, pixel prediction and random weights, by probe and task",
+    )
     st.markdown(differences(whole))
     kinds = list(dict.fromkeys(row["probe"] for row in rows))
-    kind = st.segmented_control(
-        "With fewer labels", kinds, default=kinds[0], required=True, help=LABELS_HELP
-    )
+    look = {"label": "With fewer labels", "key": "probe_labels", "help": LABELS_HELP}
+    kind = settings.segments(st, "labels", kinds, kinds[0], **look)
+    components.tell_query(query(visitor()))
     chosen = [row for row in rows if row["probe"] == kind]
-    st.plotly_chart(charts.label_curves(chosen), key="label_curves", config=BARE)
+    st.plotly_chart(
+        charts.label_curves(chosen),
+        key="label_curves",
+        config=BARE,
+        alt="Accuracy with 5 to 100 % of the labels",
+    )
     paper_tables(committed("paper.json"))
 
 

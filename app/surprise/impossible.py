@@ -12,9 +12,12 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Float
 
-from app.workbench.bench import told_in_a_sentence
+from app.workbench import components
+from app.workbench import settings as kept_settings
+from app.workbench.bench import query, told_in_a_sentence
 from app.workbench.clip import WORLD_SEEDS, Clip
 from app.workbench.clip_features import future_errors
+from app.workbench.links import visitor
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import model_room
@@ -73,6 +76,8 @@ SCORE_HELP = (
     "pixels* asks only how much neighbouring frames differ. Bars: 95 % intervals. Dotted: chance."
 )
 
+CURVES_ALT = "Surprise over time of a possible and an impossible clip"
+SCORES_ALT = "How often impossible clips surprise more, by kind, of V-JEPA and of change of pixels"
 OTHERS_SCORES = "How often the impossible surprises this model more, in many scenes:"
 
 
@@ -103,23 +108,19 @@ def section(model: Model) -> None:
 def settings() -> tuple[str, bool, int]:
     """Kind of violation, whether a post hides it, and the number of the scene."""
     with st.container(horizontal=True, vertical_alignment="center", key="impossible"):
-        kind = st.segmented_control(
-            "What happens",
-            list(KINDS),
-            default="vanish",
-            required=True,
-            key="violation",
-            help=KIND_HELP,
-            label_visibility="collapsed",
-        )
-        hidden = st.toggle("behind a post", value=True, key="behind_post", help=POST_HELP)
+        look = {"label": "What happens", "key": "violation", "label_visibility": "collapsed"}
+        kind = kept_settings.segments(st, "happens", list(KINDS), "vanish", help=KIND_HELP, **look)
+        look = {"label": "behind a post", "key": "behind_post", "help": POST_HELP}
+        hidden = kept_settings.toggle(st, "post", True, **look)
         st.button("Another scene", icon=":material/casino:", on_click=another, key="another_scene")
-    return kind, hidden, st.session_state.get("scene_seed", FIRST_SEED)
+    seed = kept_settings.value_of("scene", range(WORLD_SEEDS), FIRST_SEED)
+    components.tell_query(query(visitor()))
+    return kind, hidden, seed
 
 
 def another() -> None:
     """Chooses another scene."""
-    st.session_state.scene_seed = secrets.randbelow(WORLD_SEEDS)
+    kept_settings.keep("scene", secrets.randbelow(WORLD_SEEDS), FIRST_SEED)
 
 
 @kept
@@ -171,7 +172,8 @@ def axis(found: Float[np.ndarray, "2 2 t"]) -> tuple[float, float]:
 
 def show_pair(pair: tuple[Clip, Clip], told: tuple[str, str]) -> None:
     """Two clips with the same second half, in step."""
-    st.image(movie(pair[0].id, pair), width="stretch")
+    alt = "; ".join(f"{clip.title} clip: {text}" for clip, text in zip(pair, told, strict=True))
+    st.image(movie(pair[0].id, pair), width="stretch", alt=alt)
     for place, clip, text in zip(st.columns(2), pair, told, strict=True):
         place.caption(f"**{clip.title}**: {text}")
 
@@ -186,7 +188,9 @@ def show_curves(
     from app.surprise.charts import curves
 
     named = {clip.title: line for clip, line in zip(pair, lines, strict=True)}
-    st.plotly_chart(curves(named, splice, span), key=f"curves_{pair[0].id}", config=BARE)
+    st.plotly_chart(
+        curves(named, splice, span), key=f"curves_{pair[0].id}", config=BARE, alt=CURVES_ALT
+    )
 
 
 @kept
@@ -210,7 +214,8 @@ def verdict(found: Float[np.ndarray, "2 2 t"]) -> str:
     said = "more, as they should" if change > 0 else "no more"
     return (
         f"Together, the impossible clips surprise the model **{said}**: their mean error differs "
-        f"by {change:+.3%} from that of the possible ones."
+        f"by {change:+.3%} from that of the possible ones. One scene proves nothing: the bars "
+        "below count many."
     )
 
 
@@ -232,7 +237,7 @@ def scores(model: Model) -> None:
         "kind, two pairs in each",
         help=SCORE_HELP,
     )
-    st.plotly_chart(accuracies(table["cases"]), key="surprise_scores", config=BARE)
+    st.plotly_chart(accuracies(table["cases"]), key="surprise_scores", config=BARE, alt=SCORES_ALT)
 
 
 @st.cache_data(show_spinner=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from app.surprise import impossible
-from app.workbench.bench import views, visitor, workbench
+from app.workbench.bench import views, workbench
 from app.workbench.clip import Clip
 from app.workbench.clip_features import future_errors, masked_errors
 from app.workbench.figures import to_link
+from app.workbench.links import visitor
 from app.workbench.session import State
 
 BARE = {"displayModeBar": False}
@@ -38,7 +39,7 @@ def draw(state: State, clip: Clip) -> None:
     future = future_errors(clip.id, clip)
     st.markdown("**Surprise over time**", help=CURVE_HELP)
     line = {clip.title: future.values.mean((1, 2))}
-    st.plotly_chart(curves(line), key="surprise_curve", config=BARE)
+    st.plotly_chart(curves(line), key="surprise_curve", config=BARE, alt="Surprise over time")
     shown = [future.view("surprise", "surprise", SURPRISE_TIP)]
     try:
         masked = masked_errors(clip.id, to_link(state.mask), clip, state.mask)

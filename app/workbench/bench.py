@@ -17,13 +17,16 @@ from urllib.parse import urlencode
 import streamlit as st
 from streamlit.logger import get_logger
 
-from app.workbench import components, session, top_row
+from app.workbench import components, links, top_row
+from app.workbench.catalogue import opening_frame
 from app.workbench.clip import Clip
 from app.workbench.figures import from_bits
+from app.workbench.links import visitor
 from app.workbench.models import DEMO
 from app.workbench.queue import visitor_id
 from app.workbench.rooms import ModelRoom, all_rooms, model_room, must_load
-from app.workbench.session import State, start_state
+from app.workbench.session import State
+from app.workbench.things import thing_at
 from vjepa.errors import InputError
 
 PAINTER = "painter"
@@ -39,19 +42,28 @@ LINK_HELP = (
 Draw = Callable[[State, Clip], None]
 
 
-def workbench(draw: Draw, *, needs_model: bool = True) -> None:
+def nothing() -> None:
+    """Most pages have nothing between the clips and the painter."""
+
+
+def workbench(draw: Draw, *, needs_model: bool = True, above: Callable[[], None] = nothing) -> None:
     """The whole page: clips on top, the painter on the left, and what is drawn on the right.
 
     Args:
         draw: fills the right side; it may raise an InputError, which is shown as a sentence.
         needs_model: whether `draw` waits until the model is loaded.
+        above: fills the place between the clips and the painter.
     """
     state = visitor()
+    links.follow_history(state)
     arrive(state)
     all_rooms().enter(visitor_id(), *filter(None, (state.model.address, state.opening)))
     clip = top_row.choose(state)
+    state.shown_clip = state.linked_clip
+    components.tell_query(query(state), key="query_page")  # before any work: Back goes by it
     with st.container():  # there though empty: what comes after it keeps its place in the browser
         notes(state, clip)
+    above()
     bench(clip, draw, needs_model)
     if not awaited(state).ready:
         await_model()
@@ -65,17 +77,6 @@ def notes(state: State, clip: Clip) -> None:
         st.warning(state.notice, icon=":material/error:")
     elif clip.note:
         st.info(clip.note, icon=":material/info:")
-
-
-def visitor() -> State:
-    """This visitor's state; on the first run, the one that the link describes."""
-    if "visitor" not in st.session_state:
-        state = st.session_state.visitor = start_state()
-        try:
-            session.read_query(st.query_params, state)
-        except InputError as error:
-            state.notice = str(error)
-    return st.session_state.visitor
 
 
 def awaited(state: State) -> ModelRoom:
@@ -94,11 +95,11 @@ def arrive(state: State) -> None:
     except InputError as error:
         all_rooms().close(room.address)
         with suppress(InputError):
-            session.read_rest(link, state)
+            links.read_rest(link, state)
         state.notice = str(error)
         return
     try:
-        session.read_rest(link, state)
+        links.read_rest(link, state)
     except InputError as error:
         state.notice = str(error)
 
@@ -116,11 +117,13 @@ def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     state = visitor()
     if clip.model != state.model:  # the page was not drawn again since another model came
         st.rerun()
-    left, right = st.columns([6, 11], gap="medium")
+    left, right = st.columns([5, 11], gap="medium")
     with left:
         sentence = take_stroke(state, clip)
         take_pick(state, clip)
-        components.painter(clip, state.sent_mask, state.rev, key=PAINTER)
+        take_thing(state, clip)
+        opening = opening_frame(state.address.name, state.sent_mask, len(clip.frames))
+        components.painter(clip, state.sent_mask, state.rev, opening, key=PAINTER)
         preset_row(state)
     with right:
         if sentence:
@@ -169,6 +172,19 @@ def take_stroke(state: State, clip: Clip) -> str:
     return ""
 
 
+def take_thing(state: State, clip: Clip) -> None:
+    """Hides the thing that was clicked, in every time step; each click counts once."""
+    thing = (st.session_state.get(PAINTER) or {}).get("thing")
+    if not thing or thing["clip"] != clip.id or thing["id"] == state.last_thing:
+        return
+    state.last_thing = thing["id"]
+    if must_load(state.model):
+        st.warning(LOADING)
+    else:
+        with told_in_a_sentence():
+            state.send_mask(state.mask | thing_at(clip, int(thing["token"]) % state.mask.size))
+
+
 def take_pick(state: State, clip: Clip) -> None:
     """Takes over the tokens that were clicked in the page's views; each click counts once."""
     pick = said(VIEWS, "pick") or {}
@@ -199,7 +215,8 @@ def preset_row(state: State) -> None:
                 help=preset.help,
                 on_click=lambda name=name: use_button(name, state),
             )
-        with st.popover("Link", icon=":material/link:", help=LINK_HELP):
+        with st.popover("Link", icon=":material/link:"):
+            st.caption(LINK_HELP)
             page = (st.context.url or "").partition("?")[0]
             st.code(f"{page}?{query(state)}", language=None, wrap_lines=True)
 
@@ -211,7 +228,7 @@ def views(state: State, clip: Clip, shown: list[components.View]) -> None:
 
 def query(state: State) -> str:
     """The state as the query of a link."""
-    return urlencode(session.to_query(state))
+    return urlencode(links.to_query(state))
 
 
 @dataclass(frozen=True)

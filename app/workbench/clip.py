@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from app.workbench import decoding
+from app.workbench.catalogue import catalogue, first_clip
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.queue import wait_for
@@ -21,7 +22,6 @@ from vjepa.errors import InputError
 
 Kind = Literal["bundled", "world", "upload"]
 
-DEFAULT_CLIP = "cup_tilt_zoom"
 WORLD_SEEDS = 100_000
 UPLOAD_TYPES = tuple(
     (
@@ -48,7 +48,7 @@ class ClipAddress:
     """
 
     kind: Kind = "bundled"
-    name: str = DEFAULT_CLIP
+    name: str = field(default_factory=first_clip)
     start: float = 0.0
     fps: float | None = None
 
@@ -163,7 +163,7 @@ def _bundled_clip(address: ClipAddress, model: Model) -> Clip:
     path = bundled_clips().get(address.name)
     if path is None:
         raise InputError("There is no such clip: pick one from the row.")
-    return _read(path, title(address.name), address, model)
+    return _read(path, catalogue()[address.name].title, address, model)
 
 
 def is_world(name: str) -> bool:
@@ -216,8 +216,3 @@ def _read(path: Path, name: str, address: ClipAddress, model: Model) -> Clip:
         bundled=address.name if address.kind == "bundled" else "",
         notes=notes,
     )
-
-
-def title(name: str) -> str:
-    """A bundled clip's name for the screen."""
-    return name.replace("_", " ")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
-from app.workbench import components
+from app.workbench import components, settings
 from app.workbench.clip import Clip
 from app.workbench.memory import kept
 from app.workbench.rooms import ask
@@ -25,12 +25,12 @@ in float16."""
 
 
 def choice(place: DeltaGenerator, count: int, key: str) -> int:
-    """The chosen layer, from 1 to `count`; the last one where nobody chose."""
+    """The chosen layer, from 1 to `count`, the same on all pages; the last where nobody chose."""
     layers = range(1, count + 1)
-    hidden = {"key": f"{key}_{count}", "label_visibility": "collapsed"}
+    look = {"label": "layer", "key": f"{key}_{count}", "label_visibility": "collapsed"}
     if count <= FEW:
-        return place.segmented_control("layer", layers, default=count, required=True, **hidden)
-    return place.select_slider("layer", layers, value=count, width=220, **hidden)
+        return settings.segments(place, "layer", layers, count, **look)
+    return settings.slider(place, "layer", layers, count, width=220, **look)
 
 
 def layers_of(clip: Clip) -> Float[np.ndarray, "L N D"]:

@@ -191,6 +191,14 @@ def heed(begun: bool) -> None:
         st.stop()
 
 
+def overtaken() -> Callable[[], bool]:
+    """A question for any thread: is this visitor's run to give way to a newer one by now?"""
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None or context.script_requests is None:
+        return lambda: False
+    return lambda: _is_overtaken(context)
+
+
 def _is_overtaken(context) -> bool:
     """Whether the fragments that run now are to run again.
 

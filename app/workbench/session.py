@@ -1,9 +1,9 @@
-"""What outlives a rerun: the visitor's state; and that state as the query of a link, and back."""
+"""What outlives a rerun: the visitor's state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,11 @@ import numpy as np
 import streamlit as st
 from jaxtyping import Bool
 
-from app.workbench import models
-from app.workbench.clip import FPS, ClipAddress, Upload, exact, is_world
-from app.workbench.figures import from_link, resized, to_link
+from app.workbench.catalogue import default_mask
+from app.workbench.clip import ClipAddress, Upload
+from app.workbench.components import Panel
+from app.workbench.figures import resized
 from app.workbench.models import DEMO, Model, ModelAddress
-from vjepa.data.clips import bundled_clips
-from vjepa.errors import InputError
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SEEDS = 4
@@ -26,6 +25,8 @@ VIEWS = ("diffusion", "neighbours")
 """What stands for predicted features in pixels."""
 MAPS = ("features", "pixels")
 """Whose error is shown."""
+WORLDS, UPLOADS = 4, 2
+"""How many drawn scenes and files a visitor can go back to; files take memory."""
 
 
 @dataclass
@@ -40,19 +41,26 @@ class State:
         opening: the model that is to take its place as soon as it is loaded.
         opened: addresses that this visitor typed, to go back to.
         link: the rest of a link that waits for its model.
+        shown_clip: the clip, as a link has it, that the browser was last told to show.
         rev: counts the masks sent; a stroke that names an older one is out of date.
         seeds: one decoded sample each.
         steps: denoising steps.
         mask_token: of the predictor, where the visitor asked for another than the model's own.
         pixel_maps: whether spread and mistake are shown, pixel by pixel.
         neighbours: whether nearest neighbours are shown though there is a decoder.
+        worlds: drawn scenes that were looked at, the newest last.
         upload: the visitor's file.
+        brought: his files, the newest last.
+        arrivals: how many files he brought.
         draws: how many random masks were asked for.
         last_good, good_upload: the last clip that could be read, and the file that was there then.
         notice: what was wrong with the last choice, in a sentence.
         painted: whether the browser has shown the page once.
+        pinned: an answer, as panels, to compare others with.
         selection: the tokens that are lit up in every view.
+        settings: of the pages, by name, as a link has them; those at their default are left out.
         last_pick: id of the last click on a view, which selected them.
+        last_thing: id of the last click on a thing, which hid it.
     """
 
     address: ClipAddress
@@ -62,25 +70,60 @@ class State:
     opening: ModelAddress | None = None
     opened: list[ModelAddress] = field(default_factory=list)
     link: Mapping[str, str] = field(default_factory=dict)
+    shown_clip: str = ""
     rev: int = 0
     seeds: tuple[int, ...] = tuple(range(SEEDS))
     steps: int = DEFAULT_STEPS
     mask_token: int | None = None
     neighbours: bool = False
     pixel_maps: bool = False
+    worlds: list[ClipAddress] = field(default_factory=list)
     upload: Upload | None = None
+    brought: list[Upload] = field(default_factory=list)
+    arrivals: int = 0
     draws: int = 0
     last_good: ClipAddress = field(default_factory=ClipAddress)
     good_upload: Upload | None = None
     notice: str = ""
     painted: bool = False
+    pinned: tuple[Panel, ...] = ()
     selection: frozenset[int] = frozenset()
+    settings: dict[str, str] = field(default_factory=dict)
     last_pick: str = ""
+    last_thing: str = ""
 
     def choose(self, address: ClipAddress) -> None:
-        """Another clip, and a clean slate."""
-        self.address = address
-        self.notice = ""
+        """Another clip, where nothing is selected; a mask that nobody painted is the clip's own."""
+        untouched = np.array_equal(self.mask, self.first_mask)
+        self.address, self.notice, self.selection = address, "", frozenset()
+        if untouched and not np.array_equal(self.mask, self.first_mask):
+            self.send_mask(self.first_mask)
+        if address.kind == "world" and address not in self.worlds:
+            self.worlds = [*self.worlds, address][-WORLDS:]
+
+    @property
+    def first_mask(self) -> Bool[np.ndarray, "t h w"]:
+        """What is hidden of the clip before anyone paints."""
+        return default_mask(self.address.name, self.model.config.grid)
+
+    def bring(self, upload: Upload) -> None:
+        """A file of the visitor's becomes the clip."""
+        self.upload = upload
+        self.arrivals += 1
+        others = [one for one in self.brought if one.address != upload.address]
+        self.brought = [*others, upload][-UPLOADS:]
+        self.choose(upload.address)
+
+    @property
+    def linked_clip(self) -> str:
+        """The clip, as a link has it."""
+        return f"{self.address.kind}-{self.address.name}"
+
+    def forget_settings(self) -> None:
+        """All that a link leaves out is as for a fresh visitor."""
+        self.seeds, self.steps, self.mask_token = tuple(range(SEEDS)), DEFAULT_STEPS, None
+        self.neighbours = self.pixel_maps = False
+        self.selection, self.settings = frozenset(), {}
 
     def open(self, address: ModelAddress) -> None:
         """Another model, as soon as it is loaded; until then the page stays as it is."""
@@ -108,12 +151,13 @@ class State:
     @property
     def digests(self) -> list[str]:
         """Names of the files that this visitor brought, as addresses have them."""
-        return sorted({one.address.name for one in (self.upload, self.good_upload) if one})
+        every = (self.upload, self.good_upload, *self.brought)
+        return sorted({one.address.name for one in every if one})
 
     def forget_uploads(self) -> list[str]:
         """The visitor has left: his files are gone; their names."""
-        brought, self.upload, self.good_upload = self.digests, None, None
-        return brought
+        digests, self.upload, self.good_upload, self.brought = self.digests, None, None, []
+        return digests
 
     def reroll(self) -> None:
         """Other noise, other samples."""
@@ -132,189 +176,6 @@ def answer_of(widget: str) -> Any:
 
 def start_state() -> State:
     """What a visitor sees who asks for nothing."""
-    mask = first_mask(DEMO.config.grid)
-    return State(ClipAddress(), mask, mask)
-
-
-def first_mask(grid: tuple[int, int, int]) -> Bool[np.ndarray, "t h w"]:
-    """The frame's middle, once it was seen for a moment: what was there has to go on."""
-    t, h, w = grid
-    mask = np.zeros(grid, bool)
-    mask[t // 4 :, 1 : h - 1, 1 : w - 1] = True
-    return mask
-
-
-def to_query(state: State) -> dict[str, str]:
-    """What a link has to say; settings at their default are left out."""
-    address, model = state.address, state.model.address
-    query = {}
-    if model.name != models.default().name:
-        query["model"] = model.name
-    if model.num_frames:
-        query["frames"] = str(model.num_frames)
-    query |= {"clip": f"{address.kind}-{address.name}", "mask": to_link(state.mask)}
-    if address.start:
-        query["start"] = exact(address.start)
-    if address.fps:
-        query["fps"] = exact(address.fps)
-    if state.seeds[0]:
-        query["seed"] = str(state.seeds[0])
-    query["steps"] = str(state.steps)
-    if state.mask_token is not None:
-        query["token"] = str(state.mask_token)
-    if state.neighbours:
-        query["view"] = VIEWS[1]
-    if state.pixel_maps:
-        query["errors"] = MAPS[1]
-    if state.selection:
-        query["select"] = to_link(_chosen(state))
-    return query
-
-
-def read_query(query: Mapping[str, str], state: State) -> None:
-    """Sets the state that a link describes; what belongs to a model's grid waits for that model.
-
-    Only what the menus offer is taken.
-
-    Raises:
-        InputError: a part of the link means nothing, or asks for what this server does not offer;
-            the page is what it would be without it.
-    """
-    wrong = _take(CLIP_PARTS, query, state)
-    try:
-        model = _model(query)
-        models.check(model)
-    except InputError as error:
-        wrong.append(error)
-        model = models.default()
-    if model != state.model.address:
-        state.open(model)
-        state.link = {name: query[name] for name in query if name in MODEL_PARTS}
-    else:
-        wrong += _take(MODEL_PARTS, query, state)
-    if wrong:
-        raise wrong[0]
-
-
-def read_rest(query: Mapping[str, str], state: State) -> None:
-    """Takes over what waited for its model, or what fits where that could not be opened.
-
-    Raises:
-        InputError: as for `read_query`.
-    """
-    if wrong := _take(MODEL_PARTS, query, state):
-        raise wrong[0]
-
-
-def _take(
-    parts: Mapping[str, Callable[[Mapping[str, str], State], None]],
-    query: Mapping[str, str],
-    state: State,
-) -> list[InputError]:
-    """Takes over parts of a link, each by itself; what is wrong with them."""
-    wrong = []
-    for name, take in parts.items():
-        try:
-            if name in query:
-                take(query, state)
-        except InputError as error:
-            wrong.append(error)
-    return wrong
-
-
-def _model(query: Mapping[str, str]) -> ModelAddress:
-    frames = _number(query, "frames", int) if "frames" in query else None
-    return ModelAddress(query.get("model") or models.default().name, frames)
-
-
-def _take_clip(query: Mapping[str, str], state: State) -> None:
-    kind, _, name = query["clip"].partition("-")
-    known = {"bundled": name in bundled_clips(), "world": is_world(name), "upload": bool(name)}
-    if not known.get(kind):
-        raise InputError("This link names no clip that is here: pick one from the row.")
-    state.address = ClipAddress(kind, name)
-    if kind != "upload":
-        state.last_good = state.address  # should its start be past the end
-
-
-def _take_start(query: Mapping[str, str], state: State) -> None:
-    state.address = replace(state.address, start=_number(query, "start", float))
-
-
-def _take_fps(query: Mapping[str, str], state: State) -> None:
-    fps, (least, most) = _number(query, "fps", float), FPS
-    if not least <= fps <= most:
-        raise InputError(f"A clip can have {least:g} to {most:g} frames a second: choose anew.")
-    state.address = replace(state.address, fps=fps)
-
-
-def _take_mask(query: Mapping[str, str], state: State) -> None:
-    state.send_mask(from_link(query["mask"], state.mask.shape))
-
-
-def _take_seed(query: Mapping[str, str], state: State) -> None:
-    first = _number(query, "seed", int)
-    state.seeds = tuple(range(first, first + SEEDS))
-
-
-def _take_steps(query: Mapping[str, str], state: State) -> None:
-    steps = _number(query, "steps", int)
-    if steps not in STEPS:
-        raise InputError(f"This link asks for {steps} steps: choose one of {STEPS} on the page.")
-    state.steps = steps
-
-
-def _take_token(query: Mapping[str, str], state: State) -> None:
-    token, count = _number(query, "token", int), state.model.config.num_mask_tokens
-    if token >= count:
-        raise InputError(f"The model has {count} mask tokens, no number {token}: choose one there.")
-    state.mask_token = token
-
-
-def _take_view(query: Mapping[str, str], state: State) -> None:
-    state.neighbours = _second(query, "view", VIEWS)
-
-
-def _take_errors(query: Mapping[str, str], state: State) -> None:
-    state.pixel_maps = _second(query, "errors", MAPS)
-
-
-def _take_selection(query: Mapping[str, str], state: State) -> None:
-    state.select(np.flatnonzero(from_link(query["select"], state.mask.shape)).tolist())
-
-
-CLIP_PARTS = {"clip": _take_clip, "start": _take_start, "fps": _take_fps}
-MODEL_PARTS = {
-    "mask": _take_mask,
-    "seed": _take_seed,
-    "steps": _take_steps,
-    "token": _take_token,
-    "view": _take_view,
-    "errors": _take_errors,
-    "select": _take_selection,
-}
-"""What a link can say, in the order in which it is taken."""
-
-
-def _chosen(state: State) -> np.ndarray:
-    """The selected tokens on the grid."""
-    chosen = np.zeros(state.mask.size, bool)
-    chosen[list(state.selection)] = True
-    return chosen.reshape(state.mask.shape)
-
-
-def _second(query: Mapping[str, str], name: str, choices: tuple[str, str]) -> bool:
-    """Whether the link asks for the second of two choices."""
-    if query[name] not in choices:
-        raise InputError(f"{name} in this link is unknown: choose one of {choices} on the page.")
-    return query[name] == choices[1]
-
-
-def _number(query: Mapping[str, str], name: str, kind: type) -> int | float:
-    try:
-        value = kind(query[name])
-    except ValueError as error:
-        raise InputError(f"{name} in this link is no number: ask for the link again.") from error
-    if not 0 <= value < 2**31:
-        raise InputError(f"{name} in this link is out of range: ask for the link again.")
-    return value
+    address = ClipAddress()
+    mask = default_mask(address.name, DEMO.config.grid)
+    return State(address, mask, mask)

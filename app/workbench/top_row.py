@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from app.workbench import components, models, session
+from app.workbench.catalogue import catalogue
 from app.workbench.clip import (
     DEFAULT_FPS,
     FPS,
@@ -17,9 +18,7 @@ from app.workbench.clip import (
     Clip,
     ClipAddress,
     Upload,
-    bundled_clips,
     load_clip,
-    title,
 )
 from app.workbench.models import DEMO, Model, ModelAddress
 from app.workbench.session import State
@@ -53,9 +52,15 @@ def take_pick(state: State) -> None:
     pick = (st.session_state.get(PICKER) or {}).get("pick")
     if pick == "world":
         state.choose(ClipAddress("world", str(secrets.randbelow(WORLD_SEEDS))))
-    elif pick == "upload" and state.upload:
-        state.choose(state.upload.address)
-    elif isinstance(pick, str) and pick:
+    elif not isinstance(pick, str) or not pick:
+        return
+    elif pick.startswith("world-"):
+        state.choose(ClipAddress("world", pick.removeprefix("world-")))
+    elif pick.startswith("upload-"):
+        for upload in state.brought:
+            if upload.address.id == pick:
+                state.bring(upload)
+    else:
         state.choose(ClipAddress("bundled", pick))
 
 
@@ -65,6 +70,8 @@ def load(state: State) -> Clip:
         clip = load_clip(state.address, state.model, state.upload)
     except InputError as error:
         state.notice = str(error)
+        if state.upload is not state.good_upload:
+            state.brought = [one for one in state.brought if one is not state.upload]
         return step_back(state)
     state.last_good, state.good_upload = state.address, state.upload
     return clip
@@ -83,33 +90,38 @@ def step_back(state: State) -> Clip:
 def tiles(state: State, clip: Clip) -> list[components.Tile]:
     """One tile per clip to choose from; the bundled ones look the same for every model."""
     found = []
-    for name in bundled_clips():
+    for name, entry in catalogue().items():
         address = ClipAddress("bundled", name)
         chosen = state.address.kind == "bundled" and state.address.name == name
-        found.append(components.Tile(name, title(name), load_clip(address, DEMO), chosen))
-    world = state.address.kind == "world"
-    found.append(components.Tile("world", "world", clip if world else None, world, WORLD_HELP))
-    if state.upload and (upload := uploaded(state, clip)):
-        chosen = state.address.kind == "upload"
-        found.append(components.Tile("upload", upload.title, upload, chosen))
+        found.append(components.Tile(name, entry.title, load_clip(address, DEMO), chosen))
+    found.append(components.Tile("world", "new world", None, False, WORLD_HELP))
+    for world in state.worlds:
+        drawn, chosen = load_clip(world, state.model), state.address == world
+        found.append(components.Tile(world.id, drawn.title, drawn, chosen))
+    for upload in list(state.brought):
+        if brought := read_again(state, clip, upload):
+            chosen = brought is clip
+            found.append(components.Tile(upload.address.id, brought.title, brought, chosen))
     return found
 
 
-def uploaded(state: State, clip: Clip) -> Clip | None:
-    """The visitor's file for its tile; what is not read any more, by another model say, goes."""
-    if state.address.kind == "upload":
+def read_again(state: State, clip: Clip, upload: Upload) -> Clip | None:
+    """A visitor's file for its tile; what is not read any more, by another model say, goes."""
+    if state.address.name == upload.address.name:
         return clip
     try:
-        return load_clip(state.upload.address, state.model, state.upload)
+        return load_clip(upload.address, state.model, upload)
     except InputError as error:
         state.notice = str(error)
-        state.upload = state.good_upload = None
+        state.brought.remove(upload)
         return None
 
 
 def upload_menu(state: State) -> None:
     """A popover that takes the visitor's file."""
-    with st.popover("Upload", icon=":material/upload:", help=UPLOAD_HELP):
+    key = f"upload_menu_{state.arrivals}"  # another menu, a closed one, once a file has arrived
+    with st.popover("Upload", icon=":material/upload:", key=key):
+        st.caption(UPLOAD_HELP)
         st.file_uploader(
             "Video or image",
             UPLOAD_TYPES,
@@ -124,16 +136,14 @@ def take_upload(state: State) -> None:
     """Chooses the file that was just uploaded."""
     file = session.answer_of(UPLOADER)
     if file is not None:
-        state.upload = Upload(file.name, file.getvalue())
-        state.choose(state.upload.address)
+        state.bring(Upload(file.name, file.getvalue()))
 
 
 def timing_menu(state: State) -> None:
     """A popover with the start and the rate of the clip."""
     address = state.address
-    with st.popover(
-        "Timing", icon=":material/timer:", help=TIMING_HELP, disabled=address.kind == "world"
-    ):
+    with st.popover("Timing", icon=":material/timer:", disabled=address.kind == "world"):
+        st.caption(TIMING_HELP)
         key = f"{address.kind}_{address.name}"
         keys = {"start": f"start_{key}", "fps": f"fps_{key}"}
         again = {"on_change": take_timing, "args": (state, keys)}
@@ -178,8 +188,9 @@ colours and coarse motion."""
 
 def model_menu(state: State) -> None:
     """A popover with the models to choose from, a path, and the model's shape."""
-    menu = st.popover(state.model.address.title, icon=":material/neurology:", help=HELP)
+    menu = st.popover(state.model.address.title, icon=":material/neurology:")
     with menu.container(width=WIDTH):
+        st.caption(HELP)
         choice(state)
         if models.paths_allowed():
             path(state)

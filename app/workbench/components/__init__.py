@@ -1,4 +1,4 @@
-"""The three pieces of the screen that Streamlit has no widget for, and what they are told.
+"""The pieces of the screen that Streamlit has no widget for, and what they are told.
 
 Each is a Components-v2 component without a build step: HTML, CSS and JavaScript as files beside
 this one. `stage.js` goes into the painter and the panels both: it is the clip, the mask and the
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -82,7 +83,8 @@ class Panel:
     Attributes:
         name: what tests find it by.
         kind: "original" and "masked" show the clip; "pixels" a sheet of frames as JPEG, "values"
-            one float32 a token, coloured by cividis, "colours" three bytes a token.
+            one float32 a token, coloured by cividis, "colours" three bytes a token; "frames" a
+            sheet that is shown whole, whatever the painter shows.
         title: under it.
         tip: the tooltip, for a student.
         side: what stands beside the title.
@@ -91,12 +93,46 @@ class Panel:
     """
 
     name: str
-    kind: Literal["original", "masked", "pixels", "values", "colours"]
+    kind: Literal["original", "masked", "pixels", "values", "colours", "frames"]
     title: str
     tip: str
     side: str = ""
     data: bytes = b""
     scale: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the clip's way through the model.
+
+    Attributes:
+        name: how `way.js` draws its picture.
+        title: under it.
+        told: what it is, in two sentences; {tokens}, {hidden} and their like are filled in.
+        source: the file that it is in.
+        branch: whether it stands beside the way.
+    """
+
+    name: str
+    title: str
+    told: str
+    source: str
+    branch: bool = False
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A stop of the tour.
+
+    Attributes:
+        place: a CSS selector of what is spoken of.
+        title: in a few words.
+        told: in a sentence or two.
+    """
+
+    place: str
+    title: str
+    told: str
 
 
 def _component(name: str, *files: str):
@@ -121,6 +157,51 @@ _views = _component(
 )
 
 
+_relay = _component("relay", "wire.js", "stage.js", "relay.js")
+
+
+_way = _component("way", "wire.js", "stage.js", "colour.js", "tour.js", "way.js")
+
+
+def way(parts: tuple[Part, ...], tour: tuple[Stop, ...], links: dict[str, str]) -> None:
+    """The clip's way through the model, and a tour of the page.
+
+    Args:
+        parts: from left to right.
+        tour: its stops.
+        links: where to read on, by title.
+    """
+    told = {
+        "parts": [asdict(part) for part in parts],
+        "tour": [asdict(stop) for stop in tour],
+        "links": links,
+    }
+    _way(key="way", data=_parcel(told, []))
+
+
+def tell_asked(question: str) -> None:
+    """Says at once what Python works at: answers to other questions are out of date from now on."""
+    _relay(key="asked", data=_parcel({"question": question}, [b""]))
+
+
+def tell_preview(question: str, clip: Clip, mask: Bool[np.ndarray, "t h w"], sheet: bytes) -> None:
+    """Shows what is known of an answer before it is there.
+
+    Args:
+        question: to which it will be the answer.
+        clip: what was asked about.
+        mask: what was asked.
+        sheet: the hidden pixels as JPEG.
+    """
+    told = {"question": question, "preview": {"clip": clip.id, "mask": _mask_note(mask)}}
+    _relay(key="preview", data=_parcel(told, [sheet]))
+
+
+def tell_query(query: str, key: str = "query") -> None:
+    """Makes the address bar a link, where no panels or views do."""
+    _relay(key=key, data=_parcel({"query": query}, []))
+
+
 def picker(tiles: list[Tile], key: str) -> None:
     """A row of clips; a click arrives in the session state as `{"pick": name}`."""
     pictures = [figures.thumbnail(tile.clip.frames) if tile.clip else b"" for tile in tiles]
@@ -131,21 +212,29 @@ def picker(tiles: list[Tile], key: str) -> None:
     _picker(key=key, data=_parcel({"tiles": told}, pictures), on_pick_change=_nothing)
 
 
-def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, key: str) -> None:
+def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, opening: int, key: str) -> None:
     """The playing clip, to paint on.
 
     Args:
         clip: what plays.
         mask: shown when `rev` is new; after that the browser owns the mask.
         rev: number of the mask.
-        key: the session state gets `{"mask": {"clip", "rev", "bits"}}` under it at pointer-up.
+        opening: the frame that the clip opens at.
+        key: the session state gets `{"mask": {"clip", "rev", "bits"}}` under it at pointer-up, and
+            `{"thing": {"clip", "id", "token"}}` when a thing was clicked that is to be hidden.
     """
     _painter(
         key=key,
         data=_parcel(
-            {"clip": _clip_note(clip), "mask": _mask_note(mask), "rev": rev}, [_clip_sheet(clip)]
+            {
+                "clip": _clip_note(clip) | {"opening": opening},
+                "mask": _mask_note(mask),
+                "rev": rev,
+            },
+            [_clip_sheet(clip)],
         ),
         on_mask_change=_nothing,
+        on_thing_change=_nothing,
     )
 
 
@@ -154,6 +243,7 @@ def panels(
     mask: Bool[np.ndarray, "t h w"],
     shown: list[Panel],
     *,
+    question: str,
     waiting: bool,
     query: str,
 ) -> None:
@@ -162,20 +252,31 @@ def panels(
     Args:
         clip: the clip on the painter.
         mask: what was asked.
-        shown: what to draw, four in a row.
+        shown: what to draw, five in a row.
+        question: what was asked, in a word.
         waiting: whether an answer is on its way.
         query: the page's state, for the browser's address bar. (`st.query_params` would add a
-            step to the browser's history at every stroke.)
+            step to the browser's history at every stroke; here another clip is one.)
     """
-    words = ("name", "kind", "title", "tip", "side", "scale")
     told = {
         "clip": {"id": clip.id},
         "mask": _mask_note(mask),
+        "question": question,
         "waiting": waiting,
         "query": query,
-        "panels": [{word: getattr(panel, word) for word in words} for panel in shown],
     }
-    _panels(key="panels", data=_parcel(told, [figures.colour_table(), *(p.data for p in shown)]))
+    _panels(key="panels", data=_panel_parcel(told, shown))
+
+
+def pinned_panels(shown: tuple[Panel, ...]) -> None:
+    """Panels of kind "frames", which stay what they are and play in step with the painter."""
+    _panels(key="pinned", data=_panel_parcel({"fixed": True}, shown))
+
+
+def _panel_parcel(told: dict, shown: Sequence[Panel]) -> bytes:
+    words = ("name", "kind", "title", "tip", "side", "scale")
+    told["panels"] = [{word: getattr(panel, word) for word in words} for panel in shown]
+    return _parcel(told, [figures.colour_table(), *(panel.data for panel in shown)])
 
 
 def views(clip: Clip, shown: list[View], selection: frozenset[int], query: str, key: str) -> None:

@@ -97,6 +97,34 @@ function cellUnder(element, event) {
   ];
 }
 
+/** The same as a point: [down, right] in patches. */
+function pointUnder(element, event) {
+  const { left, top, width, height } = element.getBoundingClientRect();
+  const [, rows, columns] = stage.grid;
+  return [((event.clientY - top) / height) * rows, ((event.clientX - left) / width) * columns];
+}
+
+/** The cells whose middle lies inside a line that is closed at its ends, and those it begins in. */
+function cellsInside(points) {
+  const [, rows, columns] = stage.grid;
+  const cells = [points[0].map((at, axis) => clampIndex(at, axis ? columns : rows))];
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      if (isInside([row + 0.5, column + 0.5], points)) cells.push([row, column]);
+    }
+  }
+  return cells;
+}
+
+/** Whether a point lies inside a closed line: a ray from it crosses the line an odd number of times. */
+function isInside([y, x], points) {
+  return points.reduce((inside, [fromY, fromX], i) => {
+    const [toY, toX] = points[(i + 1) % points.length];
+    const crosses = fromY > y !== toY > y && x < ((toX - fromX) * (y - fromY)) / (toY - fromY) + fromX;
+    return crosses ? !inside : inside;
+  }, false);
+}
+
 /** The cell that lies so far down and to the right of another, within the frame. */
 function cellBeside(cell, [down, right]) {
   const [, rows, columns] = stage.grid;

@@ -1,6 +1,11 @@
 const ICONS = {
   brush: "M15 4l5 5L9.5 19.5 4 20l.5-5.5z M13 6l5 5",
   rectangle: "M4 6h16v12H4z",
+  lasso: "M12 5c-4.5 0-8 2.2-8 5s3.5 5 8 5 8-2.2 8-5-3.5-5-8-5z M7 14c-2 1-1.5 3 .5 3s2 2.5 0 4",
+  thing: "M5 19L15.5 8.5 M17 3v4 M15 5h4 M20 10v3 M18.5 11.5h3 M9 4v3 M7.5 5.5h3",
+  size1: "M12 10.5a1.5 1.5 0 100 3 1.5 1.5 0 100-3z",
+  size2: "M12 8.5a3.5 3.5 0 100 7 3.5 3.5 0 100-7z",
+  size3: "M12 5.5a6.5 6.5 0 100 13 6.5 6.5 0 100-13z",
   eraser: "M9 19h11 M6.5 19l-2.8-2.8a1.5 1.5 0 010-2.1L13.4 4.4a1.5 1.5 0 012.1 0l4.6 4.6a1.5 1.5 0 010 2.1L12 19z M8.5 9.3l6.6 6.6",
   undo: "M8 5L4 9l4 4 M4 9h10a5.5 5.5 0 010 11h-4",
   redo: "M16 5l4 4-4 4 M20 9H10a5.5 5.5 0 000 11h4",
@@ -12,6 +17,7 @@ const ICONS = {
   next: "M7 6l8 6-8 6z M18 6v12",
 };
 const HISTORY = 200;
+const LARGEST = 3; // patches across the brush
 
 /** The playing clip under a sheet of tokens that can be hidden and shown. */
 class Painter {
@@ -21,26 +27,27 @@ class Painter {
     this.ink = root.querySelector(".ink");
     this.strip = root.querySelector(".strip");
     this.tool = "brush";
+    this.size = 1; // patches across brush and eraser
     this.range = [0, 0]; // first and last time step that strokes apply to
-    this.undone = [];
-    this.done = [];
     this.cell = null; // [row, column] under the pointer
     this.drag = null; // the stroke in progress
     this.addIcons();
     this.leave = this.listen();
     this.chooseTool("brush");
+    this.setSize(1);
     this.showPlay();
     this.showHistory();
   }
 
   /** A message from Python: another clip, or a mask that replaces the painted one. */
-  receive({ note, blobs }, send) {
+  receive({ note, blobs }, send, sendThing) {
     this.send = send;
+    this.sendThing = sendThing;
     stage.setClip(note.clip, blobs[0]);
     if (note.rev === this.rev) return;
     const { grid, bits } = note.mask;
     const mask = maskFromBits(bits, grid[0] * grid[1] * grid[2]);
-    if (String(grid) !== String(stage.grid)) this.done = this.undone = []; // of another model
+    if (String(grid) !== String(stage.grid)) stage.done = stage.undone = []; // of another model
     else if (this.rev !== undefined) this.remember(stage.mask);
     this.rev = note.rev;
     if (String(grid) !== String(stage.grid) || !this.strip.children.length) this.layStrip(grid);
@@ -103,18 +110,41 @@ class Painter {
 
   act(name) {
     const acts = {
-      undo: () => this.travel(this.done, this.undone),
-      redo: () => this.travel(this.undone, this.done),
+      undo: () => this.travel(stage.done, stage.undone),
+      redo: () => this.travel(stage.undone, stage.done),
       clear: () => this.change((mask) => mask.fill(0)),
       invert: () => this.change((mask) => mask.forEach((hidden, i) => (mask[i] = 1 - hidden))),
       play: () => stage.play(!stage.playing),
       back: () => stage.stepBy(-1),
       next: () => stage.stepBy(1),
       all: () => this.setRange(0, stage.grid[0] - 1),
-      paint: () => this.cell && this.change((mask) => this.fill(mask, this.cell, this.cell)),
+      size: () => this.setSize((this.size % LARGEST) + 1),
+      smaller: () => this.setSize(this.size - 1),
+      larger: () => this.setSize(this.size + 1),
+      paint: () => this.cell && this.paintCell(),
     };
     if (acts[name]) acts[name]();
     else this.chooseTool(name);
+  }
+
+  setSize(size) {
+    this.size = Math.min(Math.max(size, 1), LARGEST);
+    const button = this.root.querySelector('[data-act="size"]');
+    this.setIcon(button, `size${this.size}`);
+    button.setAttribute("aria-label", `Size of brush and eraser: ${this.size}`);
+  }
+
+  /** What a key does at the cell under the cursor. */
+  paintCell() {
+    if (this.tool === "thing") this.pickThing(this.cell);
+    else this.change((mask) => this.dab(mask, this.cell));
+  }
+
+  /** Asks Python to hide the thing at a cell; the id tells it that this is a new click. */
+  pickThing([row, column]) {
+    const [, rows, columns] = stage.grid;
+    const token = (stage.step * rows + row) * columns + column;
+    this.sendThing({ clip: stage.clipId, id: `${Date.now()}-${Math.random()}`, token });
   }
 
   chooseTool(tool) {
@@ -131,22 +161,26 @@ class Painter {
     this.ink.setPointerCapture(event.pointerId);
     this.root.querySelector(".hint")?.remove(); // it has done its work
     const cell = cellUnder(this.ink, event);
-    this.drag = { from: cell, last: cell, before: stage.mask.slice() };
+    if (this.tool === "thing") return this.pickThing(cell);
+    this.drag = { from: cell, last: cell, before: stage.mask.slice(), points: [] };
     this.move(event);
   }
 
   move(event) {
     const cell = cellUnder(this.ink, event);
+    if (this.drag) this.drag.points.push(pointUnder(this.ink, event));
     if (this.drag) this.stroke(cell);
     this.hover(cell);
   }
 
   /** Extends the stroke in progress to a cell. */
   stroke(cell) {
-    const { from, last, before } = this.drag;
-    const mask = this.tool === "rectangle" ? before.slice() : stage.mask.slice();
+    const { from, last, before, points } = this.drag;
+    const anew = ["rectangle", "lasso"].includes(this.tool);
+    const mask = (anew ? before : stage.mask).slice();
     if (this.tool === "rectangle") this.fill(mask, from, cell);
-    else cellsBetween(last, cell).forEach((between) => this.fill(mask, between, between));
+    else if (this.tool === "lasso") cellsInside(points).forEach((one) => this.fill(mask, one, one));
+    else cellsBetween(last, cell).forEach((between) => this.dab(mask, between));
     this.drag.last = cell;
     stage.setMask(stage.grid, mask);
   }
@@ -161,6 +195,16 @@ class Painter {
   cancel() {
     if (this.drag) stage.setMask(stage.grid, this.drag.before);
     this.drag = null;
+  }
+
+  /** Brush or eraser at a cell. */
+  dab(mask, [row, column]) {
+    const [, rows, columns] = stage.grid;
+    const [top, left] = [row, column].map((at) => at - Math.floor((this.size - 1) / 2));
+    const corner = (at, count) => Math.min(Math.max(at, 0), count - 1);
+    const from = [corner(top, rows), corner(left, columns)];
+    const to = [corner(top + this.size - 1, rows), corner(left + this.size - 1, columns)];
+    this.fill(mask, from, to);
   }
 
   /** Hides (or, with the eraser, shows) a block of cells at the chosen time steps. */
@@ -193,16 +237,14 @@ class Painter {
   }
 
   remember(mask) {
-    this.done.push(mask);
-    if (this.done.length > HISTORY) this.done.shift();
-    this.undone = [];
+    stage.done.push(mask);
+    if (stage.done.length > HISTORY) stage.done.shift();
+    stage.undone = [];
     this.showHistory();
   }
 
   travel(from, to) {
-    if (!from.length) return;
-    to.push(stage.mask);
-    stage.setMask(stage.grid, from.pop());
+    if (!stage.travel(from, to)) return;
     this.showHistory();
     this.tell();
   }
@@ -297,7 +339,7 @@ class Painter {
   }
 
   addIcons() {
-    this.root.querySelectorAll("[data-tool], .group [data-act]").forEach((button) => {
+    this.root.querySelectorAll('[data-tool], .group [data-act]:not([data-act="size"])').forEach((button) => {
       this.setIcon(button, button.dataset.tool ?? button.dataset.act);
     });
   }
@@ -311,8 +353,8 @@ class Painter {
   }
 
   showHistory() {
-    this.root.querySelector('[data-act="undo"]').disabled = !this.done.length;
-    this.root.querySelector('[data-act="redo"]').disabled = !this.undone.length;
+    this.root.querySelector('[data-act="undo"]').disabled = !stage.done.length;
+    this.root.querySelector('[data-act="redo"]').disabled = !stage.undone.length;
   }
 
   showWhere() {
@@ -325,6 +367,10 @@ const KEYS = {
   b: "brush",
   r: "rectangle",
   e: "eraser",
+  l: "lasso",
+  t: "thing",
+  "[": "smaller",
+  "]": "larger",
   z: "undo",
   y: "redo",
   i: "invert",
@@ -341,6 +387,10 @@ function sameMask(a, b) {
 
 export default function ({ parentElement, data, setStateValue }) {
   const painter = instanceOn(parentElement, () => new Painter(parentElement));
-  painter.receive(unpack(data), (stroke) => setStateValue("mask", stroke));
+  painter.receive(
+    unpack(data),
+    (stroke) => setStateValue("mask", stroke),
+    (thing) => setStateValue("thing", thing),
+  );
   return () => painter.leave();
 }

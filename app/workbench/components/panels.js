@@ -8,8 +8,15 @@ class Panels {
     this.answer = null;
     this.panels = []; // one {note, content, figure} a panel
     this.blend.addEventListener("input", () => this.draw());
-    root.addEventListener("keydown", (event) => event.key === "Escape" && this.enlarge(null));
+    const elsewhere = (event) => this.clickElsewhere(event);
+    const escape = (event) => event.key === "Escape" && this.enlarge(null);
+    document.addEventListener("pointerdown", elsewhere);
+    document.addEventListener("keydown", escape, true); // before the painter, which keeps its keys
     const leave = [
+      () => document.removeEventListener("pointerdown", elsewhere),
+      () => document.removeEventListener("keydown", escape, true),
+      stage.on("asked", () => this.refresh()),
+      stage.on("preview", () => this.refresh()),
       stage.on("frame", () => this.draw()),
       stage.on("clip", () => this.refresh()),
       stage.on("mask", () => this.refresh()),
@@ -23,11 +30,15 @@ class Panels {
     const [colours, ...parts] = blobs;
     const contents = await Promise.all(note.panels.map(({ kind }, i) => contentOf(kind, parts[i])));
     if (this.latest !== note) return; // a later answer was decoded first
-    const { grid, bits } = note.mask;
-    this.answer = { note, colours, mask: maskFromBits(bits, grid[0] * grid[1] * grid[2]) };
-    showInAddress(note.query);
+    this.answer = { note, colours, mask: note.fixed ? null : unpackMask(note.mask) };
+    this.frame.classList.toggle("fixed", Boolean(note.fixed));
+    if (note.clip?.id === stage.clipId) showInAddress(note.query); // not of a clip that was left
     this.layOut(note.panels);
     this.panels.forEach((panel, i) => this.fill(panel, note.panels[i], contents[i]));
+    if (!note.fixed) {
+      const panels = Object.fromEntries(this.panels.map((panel) => [panel.note.name, panel]));
+      stage.answer = { panels, colours };
+    }
     this.refresh();
   }
 
@@ -80,6 +91,12 @@ class Panels {
     canvas.title = Number.isFinite(value) ? `${note.title} ${short(value)}` : "visible";
   }
 
+  /** Whatever is clicked beside an enlarged panel, it goes back to its place. */
+  clickElsewhere(event) {
+    const large = this.grid.querySelector(".large .card");
+    if (large && !event.composedPath().includes(large)) this.enlarge(null);
+  }
+
   enlarge(figure) {
     const open = figure && !figure.classList.contains("large");
     this.grid.querySelector(".large")?.classList.remove("large");
@@ -88,13 +105,35 @@ class Panels {
 
   // ---- pictures
 
-  /** Marks the answer as out of date while the painter shows another mask or clip than its own. */
+  /**
+   * Marks the answer as out of date while the painter shows another mask or clip than its own, or
+   * while Python works at another question.
+   */
   refresh() {
     if (!this.answer) return;
-    const { note, mask } = this.answer;
-    const current = note.clip.id === stage.clipId && mask.every((bit, i) => bit === stage.mask[i]);
-    this.frame.dataset.answer = !current || note.waiting ? "awaited" : "shown";
+    if (this.answer.note.fixed) return this.draw();
+    const phase = this.phase();
+    this.frame.dataset.answer = phase;
+    Object.assign(stage.answer, { phase, note: this.answer.note });
+    stage.emit("answer");
+    this.frame.dataset.hidden = stage.mask.some(Boolean) ? "something" : "nothing";
+    const status = this.root.querySelector(".status");
+    const said = SAID[phase];
+    if (status.textContent !== said) status.textContent = said;
     this.draw();
+  }
+
+  phase() {
+    const { note } = this.answer;
+    const asked = !stage.asked || note.question === stage.asked;
+    if (asked && !note.waiting && isAbout(note.clip.id, note.mask.bits)) return "shown";
+    return this.previewed() ? "preview" : "awaited";
+  }
+
+  /** Whether there is a preview of what the painter shows. */
+  previewed() {
+    const { preview, asked } = stage;
+    return preview?.question === asked && isAbout(preview.clip, preview.mask.bits);
   }
 
   draw() {
@@ -125,15 +164,24 @@ class Panels {
     colours(context, { content }) {
       this.drawColours(context, content, (token) => rgb(content, token));
     },
+    /** Of any clip: it begins again when it has fewer frames. */
+    frames(context, { content }) {
+      const { width, height } = content;
+      const top = (stage.frame % (height / width)) * width;
+      context.drawImage(content, 0, top, width, width, 0, 0, stage.clip.size, stage.clip.size);
+    },
   };
 
   /** The answer's pixels over the true ones; hatching where there are none yet. */
-  drawPixels(context, { content: sheet }) {
+  drawPixels(context, panel) {
     const { size } = stage.clip;
+    const early = this.frame.dataset.answer === "preview" && PREVIEWED.test(panel.note.name);
+    const sheet = early ? stage.preview.sheet : panel.content;
+    if (this.frame.dataset.hidden === "nothing") context.clearRect(0, 0, size, size);
     const { patch } = stage;
     const top = stage.frame * size;
     stage.forHidden((token, x, y) => {
-      if (!this.answered(token, sheet)) return context.clearRect(x, y, patch, patch);
+      if (!early && !this.answered(token, sheet)) return context.clearRect(x, y, patch, patch);
       context.globalAlpha = Number(this.blend.value);
       context.drawImage(sheet, x, top + y, patch, patch, x, y, patch, patch);
       context.globalAlpha = 1;
@@ -142,6 +190,9 @@ class Panels {
 
   /** One colour a hidden token, and the clip in the dark. */
   drawColours(context, content, colourOfToken) {
+    if (this.frame.dataset.hidden === "nothing") {
+      return context.clearRect(0, 0, stage.clip.size, stage.clip.size);
+    }
     const { patch, clip } = stage;
     context.fillStyle = "rgb(16 17 20 / 60%)";
     context.fillRect(0, 0, clip.size, clip.size);
@@ -159,11 +210,27 @@ class Panels {
   }
 }
 
+const PREVIEWED = /^(expected|sample)/; // panels that a preview stands in for
+const SAID = {
+  awaited: "The model is at work.",
+  preview: "A preview is shown; samples follow.",
+  shown: "The answer is shown.",
+};
+
+function unpackMask({ grid, bits }) {
+  return maskFromBits(bits, grid[0] * grid[1] * grid[2]);
+}
+
+/** Whether the painter shows this clip with this mask. */
+function isAbout(clip, bits) {
+  return clip === stage.clipId && bits === maskToBits(stage.mask);
+}
+
 /** What a panel draws from: a picture, or numbers; nothing while there is no answer. */
 function contentOf(kind, bytes) {
   if (!bytes.length) return null;
   if (kind === "values") return new Float32Array(bytes.buffer);
-  return kind === "pixels" ? decodeImage(bytes) : bytes;
+  return ["pixels", "frames"].includes(kind) ? decodeImage(bytes) : bytes;
 }
 
 export default function ({ parentElement, data }) {

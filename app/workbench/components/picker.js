@@ -10,6 +10,7 @@ function makeTile(tile, picture, pick) {
   button.dataset.clip = tile.name;
   button.setAttribute("role", "radio");
   button.setAttribute("aria-checked", tile.chosen);
+  button.tabIndex = tile.chosen ? 0 : -1; // one stop on the way of the Tab key; arrows do the rest
   button.innerHTML = '<div class="picture"></div><div class="caption"></div>';
   button.querySelector(".caption").textContent = tile.title;
   showPicture(button.querySelector(".picture"), picture);
@@ -25,9 +26,27 @@ function showPicture(place, picture) {
   else place.style.backgroundImage = `url(${URL.createObjectURL(new Blob([picture]))})`;
 }
 
+const BESIDE = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+
+/** Arrows go from tile to tile, as in any group of radio buttons; enter or space chooses. */
+function moveOn(event) {
+  const tiles = [...event.currentTarget.children];
+  const at = tiles.indexOf(event.target.closest(".tile"));
+  const by = BESIDE[event.key];
+  event.stopPropagation(); // Streamlit has keys of its own
+  if (!by || at < 0) return;
+  event.preventDefault();
+  tiles[(at + by + tiles.length) % tiles.length].focus();
+}
+
 export default function ({ parentElement, data, setTriggerValue }) {
   const { note, blobs } = unpack(data);
+  const row = parentElement.querySelector(".picker");
+  const focused = row.querySelector(":focus")?.dataset.clip;
   const pick = (name) => setTriggerValue("pick", name);
   const tiles = note.tiles.map((tile, i) => makeTile(tile, blobs[i], pick));
-  parentElement.querySelector(".picker").replaceChildren(...tiles);
+  if (!note.tiles.some(({ chosen }) => chosen)) tiles[0].tabIndex = 0;
+  row.replaceChildren(...tiles);
+  row.onkeydown = moveOn;
+  tiles.find((tile) => tile.dataset.clip === focused)?.focus();
 }

@@ -1,8 +1,11 @@
 /**
- * What the canvases of a window share: the clip, the mask, the selected tokens, and the clock.
+ * What the canvases of a window share: the clip, the mask and its history, the selected tokens, what
+ * Python works at, and the clock.
  *
  * Events: "clip" (other frames), "frame" (the clock moved), "mask" (hidden tokens changed),
- * "selection" (other tokens are lit up), "play" (started or stopped).
+ * "selection" (other tokens are lit up), "play" (started or stopped), "asked" (Python works at
+ * another question), "preview" (what is known of its answer before it is there), "answer" (what the
+ * panels show, or how far they are).
  */
 class Stage extends EventTarget {
   constructor() {
@@ -12,7 +15,12 @@ class Stage extends EventTarget {
     this.sheet = null; // all frames, one below the other
     this.grid = [1, 1, 1]; // t, h, w
     this.mask = new Uint8Array(1); // 1 = hidden, in (t, h, w) order
+    this.done = []; // masks before this one, the latest last
+    this.undone = []; // masks after it
     this.selected = new Set(); // tokens that are lit up in every view
+    this.asked = ""; // the question that Python works at, or answered last
+    this.preview = null; // {question, clip, mask, sheet}
+    this.answer = null; // of the panels: {phase, colours, contents by panel}
     this.frame = 0;
     this.playing = !matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.began = 0;
@@ -34,9 +42,11 @@ class Stage extends EventTarget {
     this.clipId = clip.id;
     const sheet = await decodeImage(png);
     if (this.clipId !== clip.id) return; // a later choice overtook this one
+    if (this.clip) this.select([]); // tokens of the clip before
     this.clip = clip;
     this.sheet = sheet;
-    this.frame %= clip.frames;
+    this.frame = clip.opening;
+    this.play(this.playing);
     this.emit("clip");
   }
 
@@ -44,6 +54,21 @@ class Stage extends EventTarget {
     this.grid = grid;
     this.mask = mask;
     this.emit("mask");
+  }
+
+  /** Goes back to the latest of some masks; the present one is the latest of others from now on. */
+  travel(from, to) {
+    if (!from.length) return false;
+    to.push(this.mask);
+    this.setMask(this.grid, from.pop());
+    return true;
+  }
+
+  /** What Python says before an answer is there: what it works at, and a preview of it. */
+  async hear({ question, preview }, sheet) {
+    if (!preview) this.asked = question;
+    else this.preview = { question, ...preview, sheet: await decodeImage(sheet) };
+    this.emit(preview ? "preview" : "asked");
   }
 
   select(tokens) {

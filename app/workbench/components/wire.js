@@ -30,11 +30,27 @@ function maskToBits(mask) {
 /** The instance that lives on an element: components are called again on every new message. */
 function instanceOn(element, make) {
   const home = (instanceOn.homes ??= new WeakMap());
-  if (!home.has(element)) home.set(element, make());
+  if (home.has(element)) return home.get(element);
+  element.addEventListener("pointerover", placeTip);
+  element.addEventListener("focusin", placeTip);
+  home.set(element, make());
   return home.get(element);
 }
 
-/** Makes the address bar a link to this state; no step is added to the browser's history. */
+const TIP_WIDTH = 260; // px, with its margin
+
+/** A tooltip opens to the left where there is no room to the right. */
+function placeTip(event) {
+  const owner = event.target.closest("[data-tip]");
+  if (!owner) return;
+  const beyond = owner.getBoundingClientRect().left + TIP_WIDTH > window.innerWidth;
+  owner.dataset.side = beyond ? "end" : "start";
+}
+
+/** Makes the address bar a link to this state; another clip is a step in the browser's history. */
 function showInAddress(query) {
-  history.replaceState(history.state, "", `?${query}`);
+  const clipOf = (search) => new URLSearchParams(search).get("clip");
+  const before = clipOf(location.search);
+  const change = before && before !== clipOf(query) ? "pushState" : "replaceState";
+  history[change](history.state, "", `?${query}`);
 }

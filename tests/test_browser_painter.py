@@ -1,0 +1,70 @@
+"""The painter's tools in a browser: sizes, lasso, a click on a thing; keys of the row of clips."""
+
+import numpy as np
+import pytest
+from browser import drag, grid, mask, open_page, paint, serving, show, wait_for_answer
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser, address):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    open_page(page, address)
+    page.locator('[data-act="clear"]').click()
+    yield page
+    page.close()
+    assert not errors
+
+
+def block(page, rows, columns):
+    hidden = np.zeros(grid(page), bool)
+    hidden[:, rows, columns] = True
+    return hidden
+
+
+def test_brush_and_eraser_have_sizes(page):
+    page.locator(".painter .ink").focus()
+    page.keyboard.press("]")
+    page.keyboard.press("]")
+    paint(page, (2, 2), (2, 2))
+    assert (mask(page) == block(page, slice(1, 4), slice(1, 4))).all()
+    page.locator('[data-act="size"]').click()  # from the largest to the smallest
+    page.keyboard.press("e")
+    paint(page, (2, 2), (2, 2))
+    assert not mask(page)[:, 2, 2].any()
+    assert mask(page).sum() == 8 * grid(page)[0]
+
+
+def test_the_lasso_hides_what_it_goes_around(page):
+    page.keyboard.press("l")
+    t, h, w = grid(page)
+    corners = [(1.2, 1.2), (1.2, 4.8), (4.8, 4.8), (4.8, 1.2)]
+    drag(page, ".painter .ink", *((x / w, y / h) for y, x in corners))
+    assert (mask(page) == block(page, slice(1, 5), slice(1, 5))).all()
+
+
+def test_a_click_on_a_thing_hides_it_in_every_step(page):
+    show(page, 6)
+    page.locator(".painter .ink").focus()
+    page.keyboard.press("t")
+    paint(page, (3, 4), (3, 4))
+    page.wait_for_function("() => vjepaStage.mask.some(Boolean)")
+    wait_for_answer(page)
+    hidden = mask(page)
+    assert hidden[3, 3, 4] and hidden.any(axis=(1, 2)).all()
+
+
+def test_arrows_go_along_the_row_of_clips(page):
+    page.locator('[data-clip="cup_tilt_zoom"]').focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-bigbuckbunny'")
+    page.wait_for_selector('[data-clip="bigbuckbunny"][aria-checked="true"]')
+    assert page.locator('[data-clip="bigbuckbunny"]').get_attribute("tabindex") == "0"
