@@ -33,7 +33,8 @@ from vjepa import checkpoint
 from vjepa.data.sources import open_source
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
-from vjepa.training import OPTIMIZERS, RunFolder, train_steps, warmup_cosine, write_recipe
+from vjepa.runs import RunFolder
+from vjepa.training import OPTIMIZERS, train_steps, warmup_cosine, write_recipe
 
 
 @dataclass
@@ -134,8 +135,8 @@ def train(config: TrainConfig) -> Path:
     checkpoint.require_predictor(model.config)
     grid = model.grid
     run = start(config, model)
-    folder = RunFolder(config.out)
-    state = folder.begin(resume=config.resume)
+    folder = RunFolder(config.out, config.settings(), main=accelerator.is_main_process)
+    state = folder.begin(resume=config.resume, change=config.change)
     if state:
         restore(run, state, str(folder.last))
     material = _open_material(config, run, model, accelerator)
@@ -150,7 +151,7 @@ def train(config: TrainConfig) -> Path:
     train_steps(run, config, folder, accelerator, advance)
     if accelerator.is_main_process:
         export(run, config.out / "decoder")
-        write_recipe(config.out / "decoder", config)
+        write_recipe(config.out / "decoder", config, folder.changes)
     return config.out / "decoder"
 
 
