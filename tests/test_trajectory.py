@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from vjepa import checkpoint
 from vjepa.__main__ import COMMANDS
-from vjepa.batches import Batch
+from vjepa.batches import TrainingBatch
 from vjepa.errors import run_command
 from vjepa.masks import MaskBatch
 from vjepa.pretrain import PretrainState, train_step
@@ -64,7 +64,7 @@ def test_sixty_steps_follow_the_official_ones(golden, trajectory, tmp_path, coun
             MaskBatch(*(inputs[f"{part}_{step}_{kind}"].long() for part in PARTS), kind)
             for kind in KINDS
         ]
-        batch = Batch(inputs["frames"][step % 2], masks, [])
+        batch = TrainingBatch(inputs["frames"][step % 2], masks, [])
         losses, metrics = train_step(run, model, parts(batch, count), count, config, accelerator)
         assert losses.tolist() == pytest.approx([row["loss_short"], row["loss_long"]], abs=1e-4)
         for name in ("lr", "weight_decay", "momentum"):
@@ -91,7 +91,7 @@ def parts(batch, count):
     size = len(batch.frames) // count
     for start in range(0, len(batch.frames), size):
         rows = slice(start, start + size)
-        yield Batch(batch.frames[rows], [masks.part(rows) for masks in batch.masks], [])
+        yield TrainingBatch(batch.frames[rows], [masks.part(rows) for masks in batch.masks], [])
 
 
 # facebookresearch/jepa at 51c59d5, configs/pretrain/vitl16.yaml, vith16.yaml, vith16_384.yaml

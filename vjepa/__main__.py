@@ -19,8 +19,10 @@ from vjepa import config, errors, recipes
 from vjepa.analysis import following
 from vjepa.analysis import probe as probing
 from vjepa.analysis import surprise as surprising
+from vjepa.analysis.attentive import load_probe
 from vjepa.baselines import ImageBackbone
 from vjepa.beginning import begin
+from vjepa.checkpoint import require_whole
 from vjepa.data import pack as packing
 from vjepa.data import sources
 from vjepa.data.datasets import LabelledVideos, open_dataset, open_splits
@@ -309,7 +311,8 @@ def download(name: tyro.conf.Positional[str], to: Path | None = None) -> None:
     entry = published.get(name)
     if entry is not None:
         print(f"{name}: licence {entry.licence}, from {entry.address}", file=sys.stderr)
-    print(fetch_published(name, to))
+    probe = entry is not None and entry.kind == "probe"
+    print(fetch_published(name, to, load_probe if probe else require_whole))
 
 
 COMMANDS = {

@@ -13,7 +13,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from multiprocessing.context import BaseContext
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 MOST_WORKERS = 8
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """What goes through the model together.
 
     Attributes:
@@ -80,11 +82,11 @@ class TrainingBatches(Dataset):
         self.source, self.config = source, config
         self.shape, self.together = shape, together
 
-    def __getitem__(self, first: int) -> Batch:
+    def __getitem__(self, first: int) -> TrainingBatch:
         broken: list[tuple[str, str]] = []
         numbers = range(first, first + self.together)
         frames = np.stack([self._clip(number, broken) for number in numbers])
-        return Batch(torch.from_numpy(frames), self._masks(first), broken)
+        return TrainingBatch(torch.from_numpy(frames), self._masks(first), broken)
 
     def _clip(self, number: int, broken: list[tuple[str, str]]) -> UInt8[np.ndarray, "T H W 3"]:
         """A clip of the run; one of a video that cannot be read is replaced by another."""
@@ -182,28 +184,37 @@ class BatchStream:
     ) -> None:
         together = config.clips_together(accelerator.num_processes)
         place = accelerator.process_index, accelerator.num_processes
-        workers = count_workers(config.workers, accelerator)
+        device = accelerator.device.type
+        workers = count_workers(config.workers, device, accelerator.num_processes)
         ahead = {"prefetch_factor": 2, "multiprocessing_context": _context()} if workers else {}
         self.loader = DataLoader(
             TrainingBatches(source, config, shape, together),
             batch_size=None,
             sampler=FirstClips(config, step, together, *place),
             num_workers=workers,
-            pin_memory=accelerator.device.type == "cuda",
-            worker_init_fn=_ignore_signals,
+            pin_memory=device == "cuda",
+            worker_init_fn=_ignore_ctrl_c,
             generator=Generator(),  # else the loader would draw from torch's own
             **ahead,
         )
-        self.iterator: Iterator[Batch] | None = None
+        self.iterator: Iterator[TrainingBatch] | None = None
         self.broken: set[str] = set()
         self.waiting, self.since = 0.0, time.monotonic()
+
+    def __enter__(self) -> BatchStream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.iterator = None  # and its workers end
 
     def __iter__(self) -> BatchStream:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> TrainingBatch:
         begin = time.monotonic()
-        self.iterator = self.iterator or iter(self.loader)  # only now do workers start
+        if self.iterator is None:
+            with _signals_held():  # workers start now
+                self.iterator = iter(self.loader)
         try:
             batch = next(self.iterator)
         except InputError as error:  # a worker's comes with its trace
@@ -227,23 +238,42 @@ class BatchStream:
             log.warning("%s is passed over, the %d. so far: %s", path, len(self.broken), reason)
 
 
-def count_workers(wanted: int, accelerator: Accelerator) -> int:
-    """How many processes read for one that trains."""
+def count_workers(wanted: int, device: str, processes: int) -> int:
+    """How many processes read for one that trains on such a device, beside others."""
     if wanted >= 0:
         return wanted
-    if accelerator.device.type == "cpu":
+    if device == "cpu":
         return 0
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes))
-    return min(MOST_WORKERS, max(1, (os.cpu_count() or 1) // local))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
+    return min(MOST_WORKERS, max(1, (os.cpu_count() or 1) // here))
 
 
-def _context() -> str:
+def _context() -> BaseContext:
     """How workers are started: not forked from a process that has threads, and maybe a GPU."""
-    methods = multiprocessing.get_all_start_methods()
-    return "forkserver" if "forkserver" in methods else "spawn"
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # imported once, its memory shared by all workers
+    return context
 
 
-def _ignore_signals(worker: int) -> None:
-    """Who trains is asked to stop, and ends its workers."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Ctrl-C and SIGTERM come afterwards, and never to what is started meanwhile.
+
+    Both are often sent to all processes of a job. Who trains is asked to stop; it ends its workers,
+    and what forks them, itself.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ignore_ctrl_c(worker: int) -> None:
+    """The same where signals cannot be held."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vjepa import checkpoint
 from vjepa.baselines import PixelPrediction
-from vjepa.batches import Batch, BatchStream
+from vjepa.batches import BatchStream, TrainingBatch
 from vjepa.data.sources import Source
 from vjepa.model import VJEPA, normalize_features
 from vjepa.recipes import PretrainConfig
@@ -84,21 +84,21 @@ def pretrain(config: PretrainConfig, model: VJEPA | PixelPrediction, source: Sou
         model, gradient_checkpointing=config.gradient_checkpointing, compiled=config.compile
     )
     wrapped, run.optimizer = accelerator.prepare(model, run.optimizer)
-    batches = BatchStream(source, config, model.config, run.step, accelerator)
     count = config.batch_size // accelerator.num_processes // together
+    with BatchStream(source, config, model.config, run.step, accelerator) as batches:
 
-    def advance(looks: bool) -> dict[str, Tensor | float]:
-        first = next(batches)
-        step = chain([first], islice(batches, count - 1))
-        losses, metrics = train_step(run, wrapped, step, count, config, accelerator)
-        if looks:
-            metrics |= mean_losses(losses, first, accelerator)
-            metrics |= {"data_wait": batches.waited()}
-            with accelerator.autocast():
-                metrics |= health(model, first.to_model(accelerator.device)[0])
-        return metrics
+        def advance(looks: bool) -> dict[str, Tensor | float]:
+            first = next(batches)
+            step = chain([first], islice(batches, count - 1))
+            losses, metrics = train_step(run, wrapped, step, count, config, accelerator)
+            if looks:
+                metrics |= mean_losses(losses, first, accelerator)
+                metrics |= {"data_wait": batches.waited()}
+                with accelerator.autocast():
+                    metrics |= health(model, first.to_model(accelerator.device)[0])
+            return metrics
 
-    train_steps(run, config, folder, accelerator, advance)
+        train_steps(run, config, folder, accelerator, advance)
     if accelerator.is_main_process:
         checkpoint.save(model.trained(), config.out / "model")
         write_recipe(config.out / "model", config, folder.changes)
@@ -109,7 +109,7 @@ def pretrain(config: PretrainConfig, model: VJEPA | PixelPrediction, source: Sou
 def train_step(
     run: PretrainState,
     wrapped: torch.nn.Module,
-    batches: Iterable[Batch],
+    batches: Iterable[TrainingBatch],
     count: int,
     config: PretrainConfig,
     accelerator: Accelerator,
@@ -162,7 +162,7 @@ def clip_gradients(
 
 
 def mean_losses(
-    losses: Float[Tensor, " K"], batch: Batch, accelerator: Accelerator
+    losses: Float[Tensor, " K"], batch: TrainingBatch, accelerator: Accelerator
 ) -> dict[str, Tensor]:
     """The loss over all processes, and by mask type."""
     losses = accelerator.reduce(losses, "mean")

@@ -11,7 +11,6 @@ import logging
 import shutil
 import signal
 import threading
-import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from torch import distributed
 
 from vjepa.errors import InputError, StoppedError
-from vjepa.storage import replacing, require_writable
+from vjepa.storage import refusal, replacing, require_checksums, require_writable
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +67,17 @@ class RunFolder:
         return state
 
     def log(self, metrics: dict[str, float]) -> None:
-        """Appends one line of metrics, six digits each."""
+        """Appends one line of metrics, six digits each.
+
+        Raises:
+            InputError: the disk is full, or refuses.
+        """
         rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(rounded) + "\n")
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(rounded) + "\n")
+        except OSError as error:
+            raise refusal(self.metrics, error) from error
 
     def save(self, state: dict, *, keep: bool = False) -> None:
         """Writes last.pt, the settings with it; an interrupted write leaves the one before.
@@ -102,13 +108,10 @@ class RunFolder:
         if not self.last.is_file():
             raise InputError(f"{self.path} has no last.pt to resume from: start without --resume.")
         try:
-            with zipfile.ZipFile(self.last) as archive:  # torch itself checks no checksums
-                broken = archive.testzip()
-            if broken is None:
-                return torch.load(self.last, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch and zipfile raise what they like
+            require_checksums(self.last)
+            return torch.load(self.last, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises what it likes
             raise InputError(self._damaged()) from error
-        raise InputError(self._damaged())
 
     def _damaged(self) -> str:
         kept = sorted((self.path / "snapshots").glob("step-*.pt"))

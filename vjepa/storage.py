@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from tempfile import TemporaryFile
 
 import numpy as np
 from numpy.lib.format import open_memmap
+from safetensors import SafetensorError
 
 from vjepa.errors import InputError
 
@@ -79,7 +81,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)  # os.replace: on every platform, also over a file that is there
-    except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+    except (OSError, RuntimeError, SafetensorError) as error:  # as writers of tensors put it
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise refusal(path, error) from error
@@ -105,3 +107,22 @@ def new_array(path: Path, shape: tuple[int, ...]) -> np.memmap:
             path.unlink(missing_ok=True)
         raise refusal(path, error) from error
     return array
+
+
+def require_checksums(path: Path) -> None:
+    """Reads a file that torch wrote and holds its parts to their checksums; torch itself does not.
+
+    Other files, which have none, pass.
+
+    Raises:
+        InputError: a part is not what was written.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        raise InputError(f"{path} is damaged: {error}.") from error
+    if broken is not None:
+        raise InputError(f"{path} is damaged: {broken} in it is not what was written.")

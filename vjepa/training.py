@@ -150,7 +150,8 @@ def train_steps(
         while run.step < config.steps:
             step = run.step + 1
             logs = step % config.log_every == 0 or step == config.steps
-            saves = step % config.save_every == 0
+            keeps = bool(config.keep_every) and step % config.keep_every == 0
+            saves = keeps or step % config.save_every == 0
             metrics = advance(logs or saves)
             bar.update()
             if logs or saves:
@@ -162,7 +163,6 @@ def train_steps(
                 folder.log({"step": run.step, **metrics, "clips_per_second": speed})
             stops = stop.agreed()
             if (saves or stops) and main:
-                keeps = bool(config.keep_every) and step % config.keep_every == 0
                 folder.save(run.state(), keep=keeps)
             if stops:
                 stop.stop(run.step)
@@ -299,6 +299,8 @@ def effective_rank(features: Float[Tensor, "B N D"]) -> float:
     Source: Roy and Vetterli 2007, "The effective rank": how many
     directions are used; 1 is full collapse, D the most.
     """
+    if not features.isfinite().all():
+        return math.nan
     centred = (features.float() - features.float().mean(dim=0)).flatten(0, 1)  # (B N, D)
     singular = torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).sqrt()
     shares = singular / singular.sum().clamp_min(1e-12)

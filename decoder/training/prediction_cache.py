@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -70,6 +71,7 @@ def record_layout(config: ModelConfig, max_targets: int) -> np.dtype:
     tokens = min(max_targets, config.num_tokens - 1)
     return np.dtype(
         [
+            ("checksum", "u4"),
             ("count", "i4"),
             ("target_idx", "i4", (tokens,)),
             ("predictions", "f2", (tokens, config.output_dim)),
@@ -160,13 +162,17 @@ class PredictionCache:
         return [_order(self.clips, self.key.seed, p // self.clips)[p % self.clips] for p in places]
 
     def _record(self, row: int) -> np.void:
-        """One example, memory-mapped: what is not asked for is not read."""
+        """One example, memory-mapped, and what was written."""
         shard, place = divmod(row, self.shard_clips)
         path = self._path(shard)
+        damaged = InputError(f"{path} is damaged: delete it, it will be made again.")
         try:
-            return np.load(path, mmap_mode="r")[place]
+            record = np.load(path, mmap_mode="r")[place]
         except (OSError, ValueError, EOFError, IndexError) as error:
-            raise InputError(f"{path} is damaged: delete it, it will be made again.") from error
+            raise damaged from error
+        if record["checksum"] != checksum(record):
+            raise damaged
+        return record
 
     def _compute(
         self, shard: int, model: VJEPA, source: Source, done: Callable[[int], object]
@@ -235,6 +241,12 @@ def fill_records(
     records["count"] = count
     for name, values in columns.items():
         records[name][:, :count] = values.cpu()[:, order].numpy()
+    records["checksum"] = [checksum(record) for record in records]
+
+
+def checksum(record: np.void) -> int:
+    """CRC-32 of all of a record but its first field, which it is kept in."""
+    return zlib.crc32(record.tobytes()[4:])
 
 
 def to_bytes(tubelets: Float[Tensor, "B M P"]) -> UInt8[Tensor, "B M P"]:

@@ -307,5 +307,6 @@ def _channel_stats(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """ImageNet mean and std, each (C, 1, 1, 1)."""
     import torch
 
-    stats = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], device=device)
+    stats = torch.tensor([IMAGENET_MEAN, IMAGENET_STD])
+    stats = stats.to(device, non_blocking=True)  # made on a GPU, they would wait for it
     return stats[0].view(3, 1, 1, 1), stats[1].view(3, 1, 1, 1)

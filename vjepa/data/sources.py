@@ -171,6 +171,7 @@ class PhysicsSource:
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
+        import_module("vjepa.world.physics_gl").load_mujoco()  # said now where it is missing
 
     def __reduce__(self) -> tuple:
         return type(self), (self.config,)
