@@ -24,12 +24,14 @@ from torch import Generator, Tensor
 
 from vjepa import checkpoint
 from vjepa.analysis.probe import probe_world
+from vjepa.beginning import begin
 from vjepa.config import SHAPES
 from vjepa.data.clips import normalize
 from vjepa.data.sources import open_source, store
 from vjepa.masks import draw_masks
 from vjepa.model import VJEPA
-from vjepa.pretrain import PretrainConfig, pretrain
+from vjepa.pretrain import pretrain
+from vjepa.recipes import PretrainConfig
 from vjepa.tokens import patchify, take
 from vjepa.world.world import World
 
@@ -67,7 +69,7 @@ def run(name: str, folder: Path, data: Path, trained: int) -> dict:
     settings["steps"] = trained // settings["batch_size"]
     resume = (out / "last.pt").is_file()
     config = PretrainConfig(out=out, data=str(data), resume=resume, **settings)
-    model = checkpoint.load(pretrain(config))
+    model = checkpoint.load(pretrain(config, *begin(config)))
     health = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     return {
         "recipe": name,

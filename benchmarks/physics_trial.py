@@ -28,10 +28,12 @@ from decoder.scoring import metrics
 from decoder.scoring.held_out import ClipBatch, Clips, HeldOutPhysics
 from decoder.scoring.hide import LEAST_PIXELS, hide
 from vjepa import checkpoint, masks
+from vjepa.beginning import begin
 from vjepa.config import SHAPES, ModelConfig
 from vjepa.data.clips import normalize
 from vjepa.model import VJEPA
-from vjepa.pretrain import PretrainConfig, pretrain
+from vjepa.pretrain import pretrain
+from vjepa.recipes import PretrainConfig
 from vjepa.tokens import patchify, pixel_mask, split, unpatchify
 
 ROTARY = SHAPES["physics"]
@@ -139,7 +141,7 @@ def run(shape: str, mix: str, options: argparse.Namespace) -> dict:
     config = PretrainConfig(
         out=out, data=str(options.data), preset=shape, resume=resume, **settings
     )
-    model = checkpoint.load(pretrain(config))
+    model = checkpoint.load(pretrain(config, *begin(config)))
     train = np.load(options.data, mmap_mode="r")[:FITTED]
     clips = HeldOutPhysics(options.clips, model.config, Generator().manual_seed(0))
     health = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])

@@ -7,7 +7,7 @@ from tiny import TINY
 from vjepa import training
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
-from vjepa.pretrain import PretrainConfig
+from vjepa.recipes import PretrainConfig
 from vjepa.training import FALLBACK, OPTIMIZERS, muon
 
 LR = 0.01

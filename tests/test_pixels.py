@@ -8,9 +8,10 @@ from tiny import TINY
 
 from vjepa import baselines, checkpoint, config, masks
 from vjepa.baselines import PixelPrediction, normalize_tubelets
+from vjepa.beginning import fresh
 from vjepa.errors import InputError
 from vjepa.masks import MaskBatch
-from vjepa.pretrain import PretrainConfig, start
+from vjepa.recipes import PretrainConfig
 from vjepa.tokens import patchify, pixel_mask, split, unpatchify
 
 
@@ -33,8 +34,8 @@ def mask():
 def test_it_starts_from_the_encoder_that_v_jepa_starts_from(monkeypatch):
     monkeypatch.setitem(config.SHAPES, "tiny", TINY)
     recipe = {"out": Path("unused"), "preset": "tiny", "seed": 3}
-    ours = start(PretrainConfig(**recipe)).model.encoder.state_dict()
-    baseline = start(PretrainConfig(**recipe, objective="pixels")).model.encoder.state_dict()
+    ours = fresh(PretrainConfig(**recipe)).encoder.state_dict()
+    baseline = fresh(PretrainConfig(**recipe, objective="pixels")).encoder.state_dict()
     assert ours.keys() == baseline.keys()
     assert all(torch.equal(ours[name], baseline[name]) for name in ours)
 

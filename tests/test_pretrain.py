@@ -11,13 +11,14 @@ from tiny import TINY
 import vjepa
 from vjepa import config as configs
 from vjepa import training
-from vjepa.data import sources
-from vjepa.data.sources import StoredClips, open_source, random_resized_crop, store
+from vjepa.beginning import begin
+from vjepa.data.sources import RandomCrop, StoredClips, open_source, store
 from vjepa.errors import InputError
 from vjepa.masks import draw_masks
 from vjepa.model import VJEPA
-from vjepa.pretrain import PretrainConfig, effective_rank, feature_spread, pretrain
-from vjepa.training import cosine, linear, warmup_cosine
+from vjepa.pretrain import pretrain
+from vjepa.recipes import PretrainConfig
+from vjepa.training import cosine, effective_rank, feature_spread, linear, warmup_cosine
 from vjepa.vjepa2 import CONTEXT_WEIGHT, DenseVJEPA
 
 
@@ -41,13 +42,23 @@ def run_config(tmp_path):
     )
 
 
+def train(config):
+    return pretrain(config, *begin(config))
+
+
+PACE = ("clips_per_second", "data_wait")
+
+
 def metrics(folder):
+    """Lines of metrics, but for those that say how fast it went."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k != "clips_per_second"} for row in rows]
+    return [
+        {k: v for k, v in r.items() if k not in ("clips_per_second", "data_wait")} for r in rows
+    ]
 
 
 def test_a_run_writes_metrics_and_a_model_that_loads(run_config):
-    folder = pretrain(run_config)
+    folder = train(run_config)
     rows = metrics(run_config.out)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert all(row["spread"] > 0 and row["rank"] > 1 for row in rows)
@@ -56,34 +67,17 @@ def test_a_run_writes_metrics_and_a_model_that_loads(run_config):
     assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_a_resumed_run_follows_the_same_trajectory(run_config, tmp_path, monkeypatch):
-    pretrain(run_config)
-    broken = replace(run_config, out=tmp_path / "broken")
-
-    def draw_or_stop(source, config, step, accelerator, draw=vjepa.pretrain.draw_batch):
-        if step == 4 and not config.resume:
-            raise KeyboardInterrupt
-        return draw(source, config, step, accelerator)
-
-    monkeypatch.setattr("vjepa.pretrain.draw_batch", draw_or_stop)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(broken)
-    assert len(metrics(broken.out)) == 4
-    pretrain(replace(broken, resume=True))
-    assert metrics(broken.out) == metrics(run_config.out)
-
-
 def test_training_lowers_the_loss(run_config):
     longer = replace(run_config, steps=40, lr=2e-3, batch_size=8, save_every=100)
-    pretrain(longer)
+    train(longer)
     losses = [row["loss"] for row in metrics(longer.out)]
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
 
 
 def test_a_run_is_not_overwritten(run_config):
-    pretrain(run_config)
+    train(run_config)
     with pytest.raises(InputError, match="--resume"):
-        pretrain(run_config)
+        train(run_config)
 
 
 def test_the_dense_loss_adds_the_visible_tokens_and_nothing_to_the_model():
@@ -124,7 +118,7 @@ def test_future_masks_stand_in_for_long_ones(tmp_path):
 
 def test_nothing_to_resume(run_config):
     with pytest.raises(InputError, match="without --resume"):
-        pretrain(replace(run_config, resume=True))
+        train(replace(run_config, resume=True))
 
 
 def test_stored_clips_are_the_source_s(tmp_path):
@@ -170,12 +164,16 @@ def test_collapse_is_seen():
     assert effective_rank(one_direction) < 1.5
 
 
-def test_crops_are_the_same_in_time_and_keep_the_size():
-    still = torch.randint(0, 255, (3, 1, 32, 32, 3), dtype=torch.uint8).expand(-1, 4, -1, -1, -1)
-    cropped = random_resized_crop(still, (0.3, 1), generator=torch.Generator().manual_seed(0))
-    assert cropped.shape == still.shape
-    assert (cropped == cropped[:, :1]).all()
-    assert not torch.equal(cropped, still)
+def test_crops_are_the_same_in_time_and_have_the_model_s_size():
+    still = np.random.default_rng(0).integers(0, 255, (1, 32, 40, 3), np.uint8).repeat(4, axis=0)
+    crops = [
+        RandomCrop(24, (0.3, 1), (0.75, 1.35), torch.Generator().manual_seed(seed))
+        for seed in (0, 0, 1)
+    ]
+    cropped, again, other = (crop(still) for crop in crops)
+    assert cropped.shape == (4, 24, 24, 3) and (cropped == cropped[:1]).all()
+    one_by_one = np.stack([crops[0](frame) for frame in still])
+    assert (cropped == again).all() and (cropped == one_by_one).all() and (cropped != other).any()
 
 
 def test_an_unknown_preset_is_told_the_known_ones(tmp_path):
@@ -188,18 +186,3 @@ def test_bf16_is_used_where_the_machine_computes_in_it(monkeypatch, tmp_path, dt
     monkeypatch.setattr(training, "default_dtype", lambda device: dtype)
     assert PretrainConfig(out=tmp_path).mixed_precision == expected
     assert PretrainConfig(out=tmp_path, precision="no").mixed_precision == "no"
-
-
-def test_crops_use_no_kernel_of_bytes_but_on_a_cpu(monkeypatch):
-    """CUDA has none for antialiased interpolation: there it would end a run at its first step."""
-    frames = torch.randint(0, 256, (1, 2, 24, 24, 3), dtype=torch.uint8)
-    real, seen = sources.F.interpolate, []
-
-    def watched(x, *args, **kwargs):
-        seen.append((x.device.type, x.dtype))
-        return real(x, *args, **kwargs)
-
-    monkeypatch.setattr(sources.F, "interpolate", watched)
-    generator = torch.Generator().manual_seed(0)
-    cropped = random_resized_crop(frames.to("meta"), (0.5, 1.0), generator=generator)
-    assert cropped.dtype == torch.uint8 and seen == [("meta", torch.float32)]

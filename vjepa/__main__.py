@@ -16,26 +16,47 @@ from accelerate import PartialState
 from torch import Generator
 
 import vjepa
-from vjepa import config, errors
+from vjepa import config, errors, recipes
 from vjepa.analysis import following, streamed
 from vjepa.analysis import probe as probing
 from vjepa.analysis import surprise as surprising
+from vjepa.analysis.attentive import load_probe
 from vjepa.baselines import ImageBackbone
+from vjepa.beginning import begin
+from vjepa.checkpoint import require_whole
 from vjepa.data import pack as packing
 from vjepa.data import sources
 from vjepa.data.datasets import LabelledVideos, open_dataset, open_splits
 from vjepa.formats import published
 from vjepa.formats.download import download as fetch_published
-from vjepa.pretrain import PretrainConfig
 from vjepa.pretrain import pretrain as run_pretraining
+from vjepa.recipes import PretrainConfig
 from vjepa.world.physics import PhysicsWorld
 from vjepa.world.physics_store import store_frames
 
 
-def pretrain(config: Annotated[PretrainConfig, tyro.conf.arg(name="")]) -> None:
-    """Pretrain a model; prints the folder it was written to."""
+def pretrain(
+    config: Annotated[PretrainConfig, tyro.conf.arg(name="")],
+    recipe: str = "demo",
+    show: Annotated[bool, tyro.conf.arg(name="print")] = False,
+) -> None:
+    """Pretrain a model, or go on with a published one; prints the folder it was written to.
+
+    Args:
+        config: settings of the run.
+        recipe: demo, physics, the published vitl16, vith16 or vith16-384, or continue (what --from
+            stands for): all other options begin with its values.
+        show: print the settings and do nothing.
+    """
+    if show:
+        print(json.dumps({"recipe": recipe, **recipes.described(config)}, indent=1))
+        return
     errors.require_unread(config.out, sources.files_read(config.data))
-    print(run_pretraining(config))
+    errors.require_unread(config.out / "model", [config.begin_with])
+    print(run_pretraining(config, *begin(config)))
+
+
+pretrain.expand = recipes.expanded
 
 
 def store(
@@ -347,7 +368,8 @@ def download(name: tyro.conf.Positional[str], to: Path | None = None) -> None:
     entry = published.get(name)
     if entry is not None:
         print(f"{name}: licence {entry.licence}, from {entry.address}", file=sys.stderr)
-    print(fetch_published(name, to))
+    probe = entry is not None and entry.kind == "probe"
+    print(fetch_published(name, to, load_probe if probe else require_whole))
 
 
 COMMANDS = {

@@ -31,6 +31,7 @@ from vjepa.formats.files import (
     unwrapped,
 )
 from vjepa.model import VJEPA
+from vjepa.storage import replacing, require_checksums, require_writable
 from vjepa.tokens import SinCosPositions
 from vjepa.vjepa2 import VJEPA2, VJEPA21, RotaryPositions, RotaryVJEPA
 
@@ -218,12 +219,28 @@ def save(model: torch.nn.Module, folder: str | Path, dtype: torch.dtype = torch.
         model: any that `load` gives.
         folder: made when it is missing.
         dtype: of the numbers in the file; float32 loses none of them.
+
+    Raises:
+        InputError: the disk is full, or refuses.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder)
     tensors = {name: t.to(dtype).contiguous().cpu() for name, t in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
+    with replacing(folder / "model.safetensors") as file:
+        save_file(tensors, file)
+    with replacing(folder / "config.json") as file:
+        file.write_text(json.dumps(model.config.to_dict(), indent=1) + "\n")
+
+
+def require_whole(path: Path) -> None:
+    """Opens a model's file and compares it with the model of its shape, tensor by tensor.
+
+    Raises:
+        InputError: it is damaged, or lacks a tensor, has one too many or one of another shape.
+    """
+    require_checksums(path)
+    stored = read(path)
+    build(stored, stored.config, torch.bfloat16)
 
 
 def fill_from(model: torch.nn.Module, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -13,6 +14,19 @@ class InputError(ValueError):
 
     The command line prints it and exits with code 2; the app shows it and stays usable.
     """
+
+
+class StoppedError(KeyboardInterrupt):
+    """A run that was asked to end, by Ctrl-C or a signal, and has saved what it did.
+
+    Args:
+        message: says so, and how to go on.
+        code: that the process exits with.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 READ_OF_MODELS = re.compile(
@@ -49,14 +63,26 @@ def _is_there(path: Path) -> bool:
 
 
 def run_command(commands: dict[str, Callable], prog: str) -> None:
-    """Parses the command line and runs one command, made from its function's signature."""
+    """Parses the command line and runs one command, made from its function's signature.
+
+    A function's attribute `expand`, where it has one, writes out what one option stands for.
+    """
     import tyro  # the app, which needs no command line, imports this module before its first paint
 
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, prog=prog)
+        name, *words = sys.argv[1:] or [""]
+        expand = getattr(commands.get(name), "expand", list)
+        args = [name, *expand(words)] if name else []
+        tyro.extras.subcommand_cli_from_dict(commands, prog=prog, args=args)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as stop:
+        _say(str(stop) or "stopped")
+        raise SystemExit(getattr(stop, "code", 130)) from None
+
+
+def _say(sentence: str) -> None:
+    """One line on stderr, by the first of the processes that share the work."""
+    if os.environ.get("RANK", "0") == "0":
+        print(sentence, file=sys.stderr)

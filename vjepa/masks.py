@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Int64
@@ -41,16 +41,32 @@ def multiblock(grid: Grid, kind: str = "short", *, generator: Generator) -> Bool
 
 
 def multiblock_batch(
-    grid: Grid, batch: int, kind: str = "short", *, generator: Generator
+    grid: Grid,
+    batch: int,
+    kind: str = "short",
+    *,
+    generator: Generator,
+    shared: Generator | None = None,
 ) -> Bool[Tensor, "B t h w"]:
-    """Multi-block masks for a batch: one block shape for all, positions of their own."""
+    """Multi-block masks for a batch: one block shape for all, positions of their own.
+
+    Args:
+        grid: (t, h, w).
+        batch: how many.
+        kind: "short" or "long".
+        generator: of the positions.
+        shared: of the block shape, where other batches are to have the same; `generator` if None.
+
+    Raises:
+        InputError: an unknown kind.
+    """
     if kind not in KINDS:
         raise InputError(f"There is no mask kind {kind!r}; choose one of {', '.join(KINDS)}.")
     t, h, w = grid
     count, scale = KINDS[kind]
-    block = _block_shape(h, w, scale, generator)
-    frames = [_draw_frame(h, w, block, count, generator) for _ in range(batch)]
-    return torch.stack(frames).unsqueeze(1).expand(batch, t, h, w).contiguous()
+    block = _block_shape(h, w, scale, shared or generator)
+    frames = _draw_frames(h, w, block, batch, count, generator)
+    return frames.unsqueeze(1).expand(batch, t, h, w).contiguous()
 
 
 def _block_shape(h: int, w: int, scale: float, generator: Generator) -> tuple[int, int]:
@@ -62,21 +78,23 @@ def _block_shape(h: int, w: int, scale: float, generator: Generator) -> tuple[in
     return min(max(rows, 1), h), min(max(columns, 1), w)
 
 
-def _draw_frame(
-    h: int, w: int, block: tuple[int, int], count: int, generator: Generator
-) -> Bool[Tensor, "h w"]:
-    """The union of `count` blocks, redrawn until something stays visible."""
+def _draw_frames(
+    h: int, w: int, block: tuple[int, int], batch: int, count: int, generator: Generator
+) -> Bool[Tensor, "B h w"]:
+    """Unions of `count` blocks, each redrawn until something stays visible."""
     rows, columns = block
-    if (rows, columns) == (h, w):
+    if block == (h, w):
         raise InputError(f"A grid of {h} x {w} is too small for blocks of {rows} x {columns}.")
-    while True:
-        mask = torch.zeros(h, w, dtype=torch.bool)
-        for _ in range(count):
-            top = int(torch.randint(h - rows + 1, (), generator=generator))
-            left = int(torch.randint(w - columns + 1, (), generator=generator))
-            mask[top : top + rows, left : left + columns] = True
-        if not mask.all():
-            return mask
+    room = [h - rows + 1, w - columns + 1] * count
+    masks = torch.ones(batch, h, w, dtype=torch.bool)
+    while len(full := masks.flatten(1).all(1).nonzero().flatten()):
+        drawn = [int(torch.randint(n, (), generator=generator)) for _ in full for n in room]
+        top, left = torch.tensor(drawn).view(len(full), count, 2, 1).unbind(2)
+        down, across = torch.arange(h) - top, torch.arange(w) - left  # (B', count, h or w)
+        inside = ((down >= 0) & (down < rows)).unsqueeze(-1)
+        inside = inside & ((across >= 0) & (across < columns)).unsqueeze(-2)
+        masks[full] = inside.any(1)
+    return masks
 
 
 def collate(
@@ -93,7 +111,7 @@ def collate(
     Args:
         masks: True = hidden.
         generator: chooses which surplus tokens are dropped.
-        max_targets: at most this many targets a sample (a cheaper predictor).
+        max_targets: at most this many targets a sample (a cheaper predictor); 0 or None: all.
 
     Returns:
         context_idx (B, K) and target_idx (B, M), each row in order.
@@ -111,11 +129,10 @@ def _subset(
 ) -> Int64[Tensor, "B count"]:
     """`count` random members of each row, in order."""
     keys = torch.rand(members.shape, generator=generator).masked_fill(~members, 2.0)
-    return keys.argsort(1)[:, :count].sort(1).values
+    return keys.topk(count, dim=1, largest=False, sorted=False).indices.sort(1).values
 
 
-@dataclass(frozen=True)
-class MaskBatch:
+class MaskBatch(NamedTuple):
     """What one mask type hides in a batch: visible and hidden token indices."""
 
     context_idx: Int64[Tensor, "B K"]
@@ -124,7 +141,12 @@ class MaskBatch:
 
     def to(self, device: torch.device) -> MaskBatch:
         """The same indices on a device."""
-        return MaskBatch(self.context_idx.to(device), self.target_idx.to(device), self.mask_type)
+        moved = (idx.to(device, non_blocking=True) for idx in self[:2])
+        return MaskBatch(*moved, self.mask_type)
+
+    def part(self, rows: slice) -> MaskBatch:
+        """The indices of some clips."""
+        return MaskBatch(self.context_idx[rows], self.target_idx[rows], self.mask_type)
 
 
 def draw_masks(
@@ -133,26 +155,29 @@ def draw_masks(
     max_targets: int,
     generator: Generator,
     *,
+    shared: Generator | None = None,
     future: float = 0.0,
     span: float = 0.0,
 ) -> list[MaskBatch]:
-    """Both mask types for a batch.
+    """Both mask types for clips whose masks are cut to one length.
 
     Args:
         grid: (t, h, w).
         batch_size: masks of each type.
-        max_targets: hidden tokens that are kept of each mask.
+        max_targets: hidden tokens that are kept of each mask; 0: all that the shortest has.
         generator: of everything that is drawn.
+        shared: of what all batches of a step have in common, the block shapes and the dice for
+            `future` and `span`, so that none of them waits for another; `generator` if None.
         future: chance that the long-range masks hide the rest of the clip instead.
         span: chance that they are boxes over a part of the time instead (`span_batch`).
     """
-    drawn = []
+    drawn, common = [], shared or generator
     for kind in MASK_TYPES:
-        hidden = multiblock_batch(grid, batch_size, kind, generator=generator)
+        hidden = multiblock_batch(grid, batch_size, kind, generator=generator, shared=shared)
         if kind == "long" and future + span:
-            dice = torch.rand((), generator=generator)
+            dice = torch.rand((), generator=common)
             if dice < future:
-                hidden = _draw_future(grid, generator).expand(batch_size, *grid)
+                hidden = _draw_future(grid, common).expand(batch_size, *grid)
             elif dice < future + span:
                 hidden = span_batch(grid, batch_size, generator=generator)
         indices = collate(hidden, generator=generator, max_targets=max_targets)

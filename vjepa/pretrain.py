@@ -1,88 +1,38 @@
 """Pretraining: masked feature prediction, as in the paper, on one device or many.
 
-It reads top-down from `pretrain`: a run starts or resumes, and every step draws a batch and trains.
+It reads top-down from `pretrain`: a run starts or resumes, and every step takes its batches and
+trains.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from jaxtyping import Float
 from torch import Tensor
 
 from vjepa import checkpoint
 from vjepa.baselines import PixelPrediction
-from vjepa.config import preset
-from vjepa.data.clips import normalize
-from vjepa.data.sources import Source, open_source, random_resized_crop
-from vjepa.errors import InputError
-from vjepa.masks import MaskBatch, draw_masks
+from vjepa.batches import BatchStream, TrainingBatch
+from vjepa.data.sources import Source
 from vjepa.model import VJEPA, normalize_features
+from vjepa.recipes import PretrainConfig
+from vjepa.runs import RunFolder
 from vjepa.training import (
     OPTIMIZERS,
-    RunConfig,
-    RunFolder,
-    cosine,
     effective_rank,
     feature_spread,
-    linear,
-    step_generator,
+    prepare_blocks,
     train_steps,
-    warmup_cosine,
     write_recipe,
 )
-from vjepa.vjepa2 import DenseVJEPA
-
-OBJECTIVES = {"dense": DenseVJEPA, "features": checkpoint.fresh, "pixels": PixelPrediction}
-"""What is predicted behind the masks, and the model that does it."""
-
-
-@dataclass(frozen=True)
-class PretrainConfig(RunConfig):
-    """What a pretraining run is made of; the defaults are the bundled model's.
-
-    Attributes:
-        preset: shape of the model, one of `vjepa.config.SHAPES`.
-        objective: what is predicted, one of `OBJECTIVES`: features of the hidden tokens (V-JEPA
-            as published), of the visible ones too (dense, after V-JEPA 2.1), or pixels, the
-            baseline.
-        future: share of the steps whose long-range masks hide the rest of the clip instead, after
-            its first 1 to t / 2 time steps (the published code's `max_keep`).
-        span: share of the steps whose long-range masks are boxes over a part of the time instead,
-            as a person draws them: what was seen, and is then hidden, has to go on.
-        final_lr: learning rate of the last step; a cosine leads to it.
-        weight_decay: at the first and at the last step.
-        ema: momentum of the target encoder at the first and at the last step.
-        crop_scale: least and greatest area of the random resized crop.
-        clip_grad: largest norm of the gradient.
-    """
-
-    batch_size: int = 16
-    preset: str = "demo"
-    objective: str = "dense"
-    future: float = 0.5
-    span: float = 0.0
-    max_targets: int = 96
-    final_lr: float = 3e-5
-    weight_decay: tuple[float, float] = (0.04, 0.04)
-    ema: tuple[float, float] = (0.998, 0.9999)
-    crop_scale: tuple[float, float] = (0.5, 1.0)
-    clip_grad: float = 10.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        preset(self.preset)
-        if min(self.future, self.span) < 0 or self.future + self.span > 1:
-            raise InputError(
-                f"future and span must be shares that add up to 1 at most, not {self.future} "
-                f"and {self.span}."
-            )
-        if self.objective not in OBJECTIVES:
-            raise InputError(
-                f"There is no objective {self.objective!r}; choose {' or '.join(OBJECTIVES)}."
-            )
 
 
 @dataclass
@@ -101,76 +51,123 @@ class PretrainState:
             "step": self.step,
         }
 
+    def restore(self, state: dict, origin: str) -> None:
+        """Takes model, optimizer and step from a saved state."""
+        checkpoint.fill(self.model, state["model"], origin)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
 
-def start(config: PretrainConfig) -> PretrainState:
-    """A fresh model and its optimizer."""
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        model = OBJECTIVES[config.objective](preset(config.preset))
-    return PretrainState(
-        model, OPTIMIZERS[config.optimizer](model, config.lr, config.weight_decay[0])
+
+def pretrain(config: PretrainConfig, model: VJEPA | PixelPrediction, source: Source) -> Path:
+    """Trains a model, with progress, metrics and checkpoints; returns the model's folder.
+
+    Args:
+        config: settings of the run.
+        model: fresh or published, as `vjepa.beginning.begin` opens it; changed in place.
+        source: of its clips.
+
+    Raises:
+        InputError: the run to resume is not there, or was made with other settings; numbers that
+            do not divide; no video can be read; the disk is full.
+        StoppedError: the run was asked to end, and saved.
+    """
+    buffers = DistributedDataParallelKwargs(broadcast_buffers=False)  # positions never change
+    accelerator = Accelerator(mixed_precision=config.mixed_precision, kwargs_handlers=[buffers])
+    together = config.clips_together(accelerator.num_processes)
+    decay = max(config.weight_decay)  # which parameters have one; how much, each step says
+    run = PretrainState(model, OPTIMIZERS[config.optimizer](model, config.lr, decay))
+    folder = RunFolder(config.out, config.settings(), main=accelerator.is_main_process)
+    state = folder.begin(resume=config.resume, change=config.change)
+    if state:
+        run.restore(state, str(folder.last))
+    prepare_blocks(
+        model, gradient_checkpointing=config.gradient_checkpointing, compiled=config.compile
     )
+    wrapped, run.optimizer = accelerator.prepare(model, run.optimizer)
+    count = config.batch_size // accelerator.num_processes // together
+    with BatchStream(source, config, model.config, run.step, accelerator) as batches:
 
+        def advance(looks: bool) -> dict[str, Tensor | float]:
+            first = next(batches)
+            step = chain([first], islice(batches, count - 1))
+            losses, metrics = train_step(run, wrapped, step, count, config, accelerator)
+            if looks:
+                metrics |= mean_losses(losses, first, accelerator)
+                metrics |= {"data_wait": batches.waited()}
+                with accelerator.autocast():
+                    metrics |= health(model, first.to_model(accelerator.device)[0])
+            return metrics
 
-def draw_batch(
-    source: Source, config: PretrainConfig, step: int, accelerator: Accelerator
-) -> tuple[Tensor, list[MaskBatch]]:
-    """This process's share of the step's clips and masks."""
-    generator = step_generator(config.seed, step)
-    frames = source.sample(config.batch_size, step_generator(config.seed, step, source.device))
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
-    frames = random_resized_crop(frames, config.crop_scale, generator=generator)
-    clips = normalize(frames[mine].to(accelerator.device)).contiguous()
-    grid = preset(config.preset).grid
-    shares = {"future": config.future, "span": config.span}
-    drawn = draw_masks(grid, config.batch_size, config.max_targets, generator, **shares)
-    own = [MaskBatch(m.context_idx[mine], m.target_idx[mine], m.mask_type) for m in drawn]
-    return clips, [masks.to(accelerator.device) for masks in own]
+        train_steps(run, config, folder, accelerator, advance)
+    if accelerator.is_main_process:
+        checkpoint.save(model.trained(), config.out / "model")
+        write_recipe(config.out / "model", config, folder.changes)
+    accelerator.end_training()
+    return config.out / "model"
 
 
 def train_step(
     run: PretrainState,
     wrapped: torch.nn.Module,
-    batch: tuple[Tensor, list[MaskBatch]],
+    batches: Iterable[TrainingBatch],
+    count: int,
     config: PretrainConfig,
     accelerator: Accelerator,
-) -> dict[str, float]:
+) -> tuple[Float[Tensor, " K"], dict[str, Tensor | float]]:
     """One optimizer step and one step of the moving average.
+
+    Nothing waits for the device.
 
     Args:
         run: model and optimizer, changed in place.
         wrapped: the model as the accelerator prepared it.
-        batch: clips and masks.
+        batches: of this process; their gradients are added up.
+        count: how many they are.
         config: gives the schedules.
         accelerator: precision and processes.
 
     Returns:
-        loss (mean and by mask type), gradient norm, learning rate, momentum.
+        this process's mean loss by mask type; norms of the gradients, and the schedules.
     """
-    lr = warmup_cosine(
-        run.step,
-        config.steps,
-        warmup=config.warmup,
-        start=config.lr / 5,
-        peak=config.lr,
-        end=config.final_lr,
-    )
-    decay = cosine(run.step, config.steps, *config.weight_decay)
-    momentum = linear(run.step, config.steps, *config.ema)
+    rates = config.schedules(run.step)
     for group in run.optimizer.param_groups:
-        group["lr"] = lr
-        group["weight_decay"] = decay if group["weight_decay"] else 0.0
-    with accelerator.autocast():
-        losses = wrapped(*batch)
-    accelerator.backward(losses.mean())
-    norm = accelerator.clip_grad_norm_(run.model.parameters(), config.clip_grad)
+        group["lr"] = rates["lr"]
+        group["weight_decay"] = rates["weight_decay"] if group["weight_decay"] else 0.0
+    losses = []
+    for place, batch in enumerate(batches, start=1):
+        clips, masks = batch.to_model(accelerator.device)
+        with nullcontext() if place == count else accelerator.no_sync(wrapped):
+            with accelerator.autocast():
+                losses.append(wrapped(clips, masks))
+            accelerator.backward(losses[-1].mean() / count)
+    norms = clip_gradients(run, config, accelerator)
     run.optimizer.step()
     run.optimizer.zero_grad()
-    run.model.update_target(momentum)
+    run.model.update_target(rates["momentum"])
     run.step += 1
-    by_type = {f"loss_{m.mask_type}": v.item() for m, v in zip(batch[1], losses, strict=True)}
-    loss = accelerator.reduce(losses.detach().mean(), "mean").item()
-    return {"loss": loss, **by_type, "grad_norm": float(norm), "lr": lr, "momentum": momentum}
+    return torch.stack(losses).detach().mean(0), norms | rates
+
+
+def clip_gradients(
+    run: PretrainState, config: PretrainConfig, accelerator: Accelerator
+) -> dict[str, Tensor]:
+    """Clips each network's gradient by its own norm, and gives the norms."""
+    most = config.clip_grad if run.step >= config.clip_after else math.inf
+    norms = {}
+    for name, part in run.model.named_children():
+        trained = [p for p in part.parameters() if p.grad is not None]
+        if trained:
+            norms[f"{name}_norm"] = accelerator.clip_grad_norm_(trained, most)
+    return norms | {"grad_norm": torch.stack(list(norms.values())).norm()}
+
+
+def mean_losses(
+    losses: Float[Tensor, " K"], batch: TrainingBatch, accelerator: Accelerator
+) -> dict[str, Tensor]:
+    """The loss over all processes, and by mask type."""
+    losses = accelerator.reduce(losses, "mean")
+    by_type = zip(batch.masks, losses, strict=True)
+    return {"loss": losses.mean(), **{f"loss_{m.mask_type}": loss for m, loss in by_type}}
 
 
 @torch.no_grad()
@@ -181,41 +178,3 @@ def health(model: VJEPA | PixelPrediction, clips: Tensor) -> dict[str, float]:
     """
     features = normalize_features(model.encode(clips))
     return {"spread": feature_spread(features), "rank": effective_rank(features)}
-
-
-def pretrain(config: PretrainConfig) -> Path:
-    """Trains a model, with progress, metrics and checkpoints; returns the model's folder.
-
-    Raises:
-        InputError: the data or the run to resume is not there.
-    """
-    accelerator = Accelerator(mixed_precision=config.mixed_precision)
-    shape = preset(config.preset)
-    source = open_source(config.data, shape, levels=config.levels, device=accelerator.device)
-    run = start(config)
-    folder = RunFolder(config.out)
-    state = folder.begin(resume=config.resume)
-    if state:
-        restore(run, state, str(folder.last))
-    wrapped, run.optimizer = accelerator.prepare(run.model, run.optimizer)
-
-    def advance(logs: bool) -> dict[str, float]:
-        batch = draw_batch(source, config, run.step, accelerator)
-        metrics = train_step(run, wrapped, batch, config, accelerator)
-        if logs:
-            with accelerator.autocast():
-                metrics |= health(run.model, batch[0])
-        return metrics
-
-    train_steps(run, config, folder, accelerator, advance)
-    if accelerator.is_main_process:
-        checkpoint.save(run.model.trained(), config.out / "model")
-        write_recipe(config.out / "model", config)
-    return config.out / "model"
-
-
-def restore(run: PretrainState, state: dict, origin: str) -> None:
-    """Takes model, optimizer and step from a saved state."""
-    checkpoint.fill(run.model, state["model"], origin)
-    run.optimizer.load_state_dict(state["optimizer"])
-    run.step = state["step"]

@@ -1,4 +1,4 @@
-"""The machinery of every training run: settings, loop, run folder, optimizers, schedules, health.
+"""The machinery of every training run: settings, loop, optimizers, schedules, health.
 
 Schedules are pure functions of the step, and the randomness of a step depends on nothing but seed
 and step: a resumed run follows the trajectory of one that was never stopped.
@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import platform
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from accelerate import Accelerator
@@ -25,10 +23,13 @@ from jaxtyping import Float
 from timm.optim import Muon, param_groups_weight_decay
 from timm.optim import muon as timm_muon
 from torch import Generator, Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
 from vjepa.errors import InputError
 from vjepa.formats.files import default_device, default_dtype
+from vjepa.runs import RunFolder, StopSign
+from vjepa.storage import replacing, require_room
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,13 @@ class RunConfig:
         seed: of weights, data, masks and noise.
         precision: "auto" (bf16 where the machine computes in it), "bf16" or "no" (float32).
         save_every: steps between checkpoints.
+        keep_every: steps between checkpoints that are kept, in `out`/snapshots; 0: none is.
         log_every: steps between lines of metrics.
-        resume: go on from last.pt in `out`.
+        resume: go on from last.pt in `out`, with the settings that it was made with.
+        change: settings, by name, that may be others when a run goes on; what changed is recorded.
     """
+
+    least_targets: ClassVar[int] = 1
 
     out: Path
     data: str = "world"
@@ -65,19 +70,26 @@ class RunConfig:
     seed: int = 0
     precision: str = "auto"
     save_every: int = 200
+    keep_every: int = 0
     log_every: int = 20
     resume: bool = False
+    change: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "max_targets", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        least = {"steps": 1, "batch_size": 1, "save_every": 1, "log_every": 1, "keep_every": 0}
+        for name, number in (least | {"max_targets": self.least_targets}).items():
+            if getattr(self, name) < number:
+                raise InputError(f"{name} must be at least {number}, not {getattr(self, name)}.")
         if self.optimizer not in OPTIMIZERS:
             raise InputError(
                 f"There is no optimizer {self.optimizer!r}; choose {' or '.join(OPTIMIZERS)}."
             )
         if self.precision not in ("auto", "bf16", "no"):
             raise InputError(f"precision must be auto, bf16 or no, not {self.precision!r}.")
+
+    def settings(self) -> dict:
+        """All of them, as plain JSON values."""
+        return json.loads(json.dumps(asdict(self), default=str))
 
     @property
     def mixed_precision(self) -> str:
@@ -112,100 +124,109 @@ def train_steps(
     config: RunConfig,
     folder: RunFolder,
     accelerator: Accelerator,
-    advance: Callable[[bool], dict[str, float]],
+    advance: Callable[[bool], Mapping[str, Tensor | float]],
 ) -> None:
     """Takes steps to the end of the run, with progress, metrics and checkpoints.
+
+    Asked to end (Ctrl-C, SIGTERM), the run ends after the step that it is at, and saves it.
 
     Args:
         run: counts its own steps.
         config: how many, and how often to log and to save.
         folder: where to.
         accelerator: tells the process that reports.
-        advance: takes one step and gives its metrics; told whether they will be logged.
+        advance: takes one step and gives its metrics; told whether they will be looked at, in the
+            same steps by all processes.
+
+    Raises:
+        InputError: the loss is no number any more, or a checkpoint cannot be written.
+        StoppedError: the run was asked to end.
     """
+    if accelerator.is_main_process:
+        write_recipe(config.out, config, folder.changes)
+        _require_room(run, config.out)
     clock, first, main = time.monotonic(), run.step, accelerator.is_main_process
     bar = tqdm(initial=run.step, total=config.steps, unit="step", disable=not main)
-    while run.step < config.steps:
-        step = run.step + 1
-        logs = step % config.log_every == 0 or step == config.steps
-        metrics = advance(logs)
-        bar.update()
-        bar.set_postfix(loss=f"{metrics['loss']:.3f}")
-        if logs and main:
-            speed = (run.step - first) * config.batch_size / (time.monotonic() - clock)
-            folder.log({"step": run.step, **metrics, "clips_per_second": speed})
-        if run.step % config.save_every == 0 and main:
-            folder.save(run.state())
+    with bar, StopSign(accelerator.num_processes) as stop:
+        while run.step < config.steps:
+            step = run.step + 1
+            logs = step % config.log_every == 0 or step == config.steps
+            keeps = bool(config.keep_every) and step % config.keep_every == 0
+            saves = keeps or step % config.save_every == 0
+            metrics = advance(logs or saves)
+            bar.update()
+            if logs or saves:
+                metrics = {name: float(value) for name, value in metrics.items()}
+                bar.set_postfix(loss=f"{metrics['loss']:.3f}")
+                _require_number(metrics["loss"], step)
+            if logs and main:
+                speed = (run.step - first) * config.batch_size / (time.monotonic() - clock)
+                folder.log({"step": run.step, **metrics, "clips_per_second": speed})
+            stops = stop.agreed()
+            if (saves or stops) and main:
+                folder.save(run.state(), keep=keeps)
+            if stops:
+                stop.stop(run.step)
 
 
-def write_recipe(folder: Path, config: RunConfig) -> None:
-    """Writes training.json beside a finished model: how it was made, and on what."""
+def _require_room(run: TrainingState, folder: Path) -> None:
+    """A checkpoint is written beside the one before; a fresh one lacks the optimizer's averages."""
+    size = _bytes(run.state())
+    require_room(folder, size if run.step else 4 * size, "checkpoints")
+
+
+def _bytes(state: object) -> int:
+    """Memory of all tensors in nested dictionaries and lists."""
+    if isinstance(state, Tensor):
+        return state.nbytes
+    if isinstance(state, dict):
+        state = list(state.values())
+    return sum(map(_bytes, state)) if isinstance(state, list | tuple) else 0
+
+
+def _require_number(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise InputError(
+            f"The loss is {loss} at step {step}, and the checkpoint before was kept: go on from it "
+            "with --resume, a lower --lr and --change lr."
+        )
+
+
+def write_recipe(folder: Path, config: RunConfig, changes: Sequence[dict] = ()) -> None:
+    """Writes training.json: how a run is made, and on what.
+
+    Args:
+        folder: of the run, or of the model that came of it.
+        config: its settings.
+        changes: of the settings, on the way.
+    """
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     recipe = {
-        "config": json.loads(json.dumps(asdict(config), default=str)),
+        "config": config.settings(),
+        "changes": list(changes),
         "precision": config.mixed_precision,
         "hardware": gpu or f"{os.cpu_count()} CPU cores ({platform.machine()})",
         "torch": torch.__version__,
     }
-    (folder / "training.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    with replacing(folder / "training.json") as file:
+        file.write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
 
 
-class RunFolder:
-    """Metrics and the last checkpoint of a run.
+def prepare_blocks(model: nn.Module, *, gradient_checkpointing: bool, compiled: bool) -> None:
+    """Changes how the blocks of a transformer are computed, and no result.
 
     Args:
-        path: the folder; made when it is missing.
+        model: has its blocks in module lists named `blocks`; changed in place.
+        gradient_checkpointing: what is inside of a block is computed again for the gradients, so
+            that memory holds the activations between blocks alone.
+        compiled: each block is compiled, which takes a minute once.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.metrics = path / "metrics.jsonl"
-        self.last = path / "last.pt"
-        path.mkdir(parents=True, exist_ok=True)
-
-    def begin(self, *, resume: bool) -> dict | None:
-        """The state to go on from, or None for a fresh run.
-
-        Raises:
-            InputError: nothing to resume from, or a run that a fresh one would overwrite.
-        """
-        if not resume:
-            if self.last.exists():
-                raise InputError(
-                    f"{self.path} holds a run already: add --resume to go on with it, "
-                    "or choose another --out."
-                )
-            self.metrics.unlink(missing_ok=True)
-            return None
-        state = self._read()
-        self._drop_metrics_after(state["step"])
-        return state
-
-    def log(self, metrics: dict[str, float]) -> None:
-        """Appends one line of metrics, six digits each."""
-        rounded = {name: float(f"{value:.6g}") for name, value in metrics.items()}
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(rounded) + "\n")
-
-    def save(self, state: dict) -> None:
-        """Writes last.pt; an interrupted write leaves the one before."""
-        partial = self.last.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.rename(self.last)
-
-    def _read(self) -> dict:
-        if not self.last.is_file():
-            raise InputError(f"{self.path} has no last.pt to resume from: start without --resume.")
-        try:
-            return torch.load(self.last, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise InputError(f"{self.last} is damaged: start again without --resume.") from error
-
-    def _drop_metrics_after(self, step: int) -> None:
-        with suppress(FileNotFoundError):
-            lines = self.metrics.read_text().splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            self.metrics.write_text("".join(kept))
+    for name, block in model.named_modules():
+        if "blocks" in name.split(".")[-2:-1]:
+            if gradient_checkpointing:
+                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+            if compiled:
+                block.compile(dynamic=True)
 
 
 BETAS = (0.9, 0.999)
@@ -253,7 +274,7 @@ OPTIMIZERS = {"muon": muon, "adamw": adamw}
 """By name: each takes a model, a learning rate and a weight decay."""
 
 
-def linear(step: int, steps: int, start: float, end: float) -> float:
+def linear(step: int, steps: float, start: float, end: float) -> float:
     """A straight line from `start` to `end`."""
     return start + (end - start) * min(step / max(steps, 1), 1.0)
 
@@ -283,6 +304,8 @@ def effective_rank(features: Float[Tensor, "B N D"]) -> float:
     Source: Roy and Vetterli 2007, "The effective rank": how many
     directions are used; 1 is full collapse, D the most.
     """
+    if not features.isfinite().all():
+        return math.nan
     centred = (features.float() - features.float().mean(dim=0)).flatten(0, 1)  # (B N, D)
     singular = torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).sqrt()
     shares = singular / singular.sum().clamp_min(1e-12)

@@ -221,6 +221,26 @@ class VJEPA2(VJEPA):
         return self.encoder
 
 
+class ContinuedVJEPA2(VJEPA):
+    """A V-JEPA 2 that is trained further, as it was trained: L1 on layer-normed features.
+
+    Its averaged encoder, the published one, is where both encoders begin.
+
+    Args:
+        model: gives its parts away.
+    """
+
+    def __init__(self, model: VJEPA2) -> None:
+        super().__init__(model.config, model.encoder, model.predictor)
+
+    def trained(self) -> VJEPA2:
+        """A V-JEPA 2 again, its encoder the average."""
+        model = VJEPA2(self.config).to(self.device, self.dtype)
+        model.encoder.load_state_dict(self.target_encoder.state_dict())
+        model.predictor.load_state_dict(self.predictor.state_dict())
+        return model
+
+
 TAPPED_BLOCKS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
 """Blocks, by the encoder's depth, after which V-JEPA 2.1 takes features out."""
 

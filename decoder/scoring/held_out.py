@@ -17,8 +17,8 @@ from torch import Generator, Tensor
 from decoder.explorer import Explorer
 from vjepa import masks
 from vjepa.config import ModelConfig
-from vjepa.data.clips import UNTRAINED, bundled_clips, find_videos, normalize, read_frames
-from vjepa.data.sources import CLIP_SECONDS, duration
+from vjepa.data.clips import UNTRAINED, bundled_clips, duration, find_videos, normalize, read_frames
+from vjepa.data.sources import CLIP_SECONDS
 from vjepa.errors import InputError
 from vjepa.tokens import split, take
 from vjepa.world.physics import COLOUR_NAMES, EVENT_NAMES, SHAPE_NAMES, PhysicsWorld, collate

@@ -198,14 +198,15 @@ class PredictionCache:
         """Of one example, memory-mapped: what is not asked for is not read."""
         shard, place = divmod(row, self.shard_clips)
         path = self._path(shard)
+        damaged = InputError(f"{path} is damaged: delete it, it will be made again.")
         try:
             record = np.load(path, mmap_mode="r")[place]
             found = [record[name][: record["count"]] for name in names]
             kept = [int(record["checks"][COLUMNS.index(name)]) for name in names]
         except (OSError, ValueError, EOFError, IndexError) as error:
-            raise InputError(f"{path} is damaged: delete it, it will be made again.") from error
+            raise damaged from error
         if kept != [zlib.crc32(values) for values in found]:
-            raise InputError(f"{path} is damaged: delete it, it will be made again.")
+            raise damaged
         return found
 
     def _rows(self, step: int, count: int) -> list[int]:

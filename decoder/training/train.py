@@ -37,7 +37,8 @@ from vjepa import checkpoint
 from vjepa.data.sources import open_source
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
-from vjepa.training import OPTIMIZERS, RunFolder, train_steps, warmup_cosine, write_recipe
+from vjepa.runs import RunFolder
+from vjepa.training import OPTIMIZERS, train_steps, warmup_cosine, write_recipe
 
 
 @dataclass
@@ -171,8 +172,8 @@ def train(config: TrainConfig) -> Path:
     grid, vae = model.grid, open_vae(config.vae, accelerator.device) if config.vae else None
     canvas = Latents(vae, model.config) if vae else Pixels(model.config)
     run = start(config, model, canvas)
-    folder = RunFolder(config.out)
-    state = folder.begin(resume=config.resume)
+    folder = RunFolder(config.out, config.settings(), main=accelerator.is_main_process)
+    state = folder.begin(resume=config.resume, change=config.change)
     if state:
         restore(run, state, str(folder.last))
     run.network.to(accelerator.device)
@@ -188,7 +189,7 @@ def train(config: TrainConfig) -> Path:
     train_steps(run, config, folder, accelerator, advance)
     if accelerator.is_main_process:
         export(run, config.out / "decoder", vae)
-        write_recipe(config.out / "decoder", config)
+        write_recipe(config.out / "decoder", config, folder.changes)
     return config.out / "decoder"
 
 

@@ -157,16 +157,25 @@ def read_with_notes(
     That its rate is uneven; that it is HDR, shown without tone mapping; that its file is cut off.
     """
     _check_numbers(image_size, num_frames, start, fps)
-    path = existing_file(path)
     wish = Wish(
         start, fps or DEFAULT_FPS, num_frames, image_size, lambda im: square(im, image_size)
     )
-    return next(clip for reader in READERS if (clip := _module(reader).read(path, wish)))
+    return read_wish(path, wish)
 
 
 READERS = ("packed", "stills", "reader")
 """Modules of `vjepa.reading` that a file is offered to in turn; the last one reads any video. Each
-has `read(path, wish)` and `duration(path)`, which answer None for what is not theirs."""
+has `read(path, wish)` and `timing(path)`, which answer None for what is not theirs."""
+
+
+def read_wish(path: str | Path, wish: Wish) -> ReadFrames:
+    """The same for frames that are cropped otherwise, from their own size where it is wished.
+
+    Raises:
+        InputError: as of `read_frames`.
+    """
+    path = existing_file(path)
+    return next(clip for reader in READERS if (clip := _module(reader).read(path, wish)))
 
 
 def _module(reader: str) -> ModuleType:
@@ -190,13 +199,13 @@ def read_picked(path: Path, pick: Pick, crop: Crop, short_side: int) -> ReadFram
 
 
 @lru_cache(maxsize=65536)
-def _duration(path: Path, changed: int, size: int) -> float:
-    asked = (_module(reader).duration(path) for reader in READERS)
-    return next(seconds for seconds in asked if seconds is not None)
+def _timing(path: Path, changed: int, size: int) -> tuple[float, float]:
+    asked = (_module(reader).timing(path) for reader in READERS)
+    return next(answer for answer in asked if answer is not None)
 
 
-def duration(path: str | Path) -> float:
-    """How long a video is shown, in seconds; a picture that stands: 0.
+def timing(path: str | Path) -> tuple[float, float]:
+    """How long a video is shown, in seconds (a picture that stands: 0), and its frames a second.
 
     By the container's word where it gives one, else by its packets. Asked again it is remembered,
     for as long as the file stays what it was.
@@ -206,7 +215,12 @@ def duration(path: str | Path) -> float:
     """
     path = existing_file(path)
     state = path.stat()
-    return _duration(path, state.st_mtime_ns, state.st_size)
+    return _timing(path, state.st_mtime_ns, state.st_size)
+
+
+def duration(path: str | Path) -> float:
+    """How long a video is shown, in seconds, as `timing` says it."""
+    return timing(path)[0]
 
 
 def read_clip(
@@ -293,5 +307,6 @@ def _channel_stats(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """ImageNet mean and std, each (C, 1, 1, 1)."""
     import torch
 
-    stats = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], device=device)
+    stats = torch.tensor([IMAGENET_MEAN, IMAGENET_STD])
+    stats = stats.to(device, non_blocking=True)  # made on a GPU, they would wait for it
     return stats[0].view(3, 1, 1, 1), stats[1].view(3, 1, 1, 1)

@@ -1,32 +1,37 @@
 """Where training clips come from: drawn on the fly, stored in one file, or cut out of videos.
 
-A source has one method, `sample(count, generator) -> uint8 (count, T, H, W, 3)`. All randomness
-comes from the generator, so a resumed run sees the very clips that it would have seen.
+A source gives one clip at a time to training (`clip`, cropped from its frames at their own size),
+and many whole ones to what is not trained on crops (`sample`). All randomness comes from the
+generator: one of its own for each clip of a run (`vjepa.batches`), so that a resumed run, or one
+with other workers and processes, sees the very clips that it would have seen.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import UInt8
-from numpy.lib.format import open_memmap
 from torch import Generator, Tensor
+from torch.utils.data import get_worker_info
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms.v2 import functional as transforms
 from tqdm import tqdm
 
 from vjepa.config import ModelConfig
-from vjepa.data.clips import DEFAULT_FPS, duration, read_with_notes, training_clips
+from vjepa.data.clips import DEFAULT_FPS, read_wish, read_with_notes, timing, training_clips
 from vjepa.data.datasets import LIST_SUFFIXES, find_clips, open_dataset
 from vjepa.errors import InputError
-from vjepa.world.world import World
+from vjepa.reading.timing import Crop, Wish
+from vjepa.storage import new_array, require_writable
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +43,103 @@ ATTEMPTS = 20
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything that training clips can be drawn from, with a generator on its device."""
+    """Anything that training clips can be drawn from.
+
+    Attributes:
+        device: of the generator that `sample` takes.
+        count: clips, or videos, to choose from; None where they are drawn and never end.
+    """
 
     device: torch.device
+    count: int | None
 
     def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
-        """`count` clips as RGB frames."""
+        """`count` whole clips as RGB frames."""
         ...
+
+    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip, cropped.
+
+        Args:
+            index: which of them; without a meaning where they never end.
+            crop: what is made of frames (..., h, w, 3), all of them or one after the other.
+            generator: of everything else that is drawn, on the CPU.
+
+        Raises:
+            BrokenVideoError: it cannot be read.
+        """
+        ...
+
+
+class BrokenVideoError(Exception):
+    """A video of a source that cannot be read.
+
+    Args:
+        path: of the video.
+        reason: in one sentence.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+
+class RandomCrop:
+    """A random part of the frame, resized and flipped half of the time: one for a whole clip.
+
+    Args:
+        size: side of the result, pixels.
+        scale: least and greatest share of the area that is kept (paper: .3 to 1).
+        aspect: least and greatest width over height (paper: .75 to 1.35).
+        generator: chooses crop and flip.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        scale: tuple[float, float],
+        aspect: tuple[float, float],
+        generator: Generator,
+    ) -> None:
+        self.size, self.scale, self.aspect = size, scale, aspect
+        self.seed = int(torch.randint(2**62, (), generator=generator))
+        self.place: tuple[int, int, int, int] | None = None
+        self.flips = False
+
+    def __call__(self, frames: UInt8[np.ndarray, "... h w 3"]) -> UInt8[np.ndarray, "... s s 3"]:
+        """The part of frames; those of a clip may come one after the other."""
+        pixels = torch.from_numpy(frames).movedim(-1, -3)  # a CPU resizes bytes as they are
+        if self.place is None:
+            self._draw(pixels)
+        size = [self.size, self.size]
+        pixels = transforms.resized_crop(pixels, *self.place, size, antialias=True)
+        pixels = transforms.horizontal_flip(pixels) if self.flips else pixels
+        return pixels.movedim(-3, -1).numpy()
+
+    def _draw(self, pixels: UInt8[Tensor, "... 3 h w"]) -> None:
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
+            torch.default_generator.manual_seed(self.seed)
+            self.place = RandomResizedCrop.get_params(pixels, list(self.scale), list(self.aspect))
+            self.flips = bool(torch.rand(()) < 0.5)
 
 
 class WorldSource:
     """Clips drawn by the world, every level equally often."""
 
+    count = None
+
     def __init__(self, config: ModelConfig, levels: tuple[int, ...], device: torch.device) -> None:
-        self.device = device
+        self.config, self.levels, self.device = config, levels, device
+        world = import_module("vjepa.world.world")
         self.worlds = [
-            World(level, config.image_size, config.num_frames, split="train", device=str(device))
+            world.World(
+                level, config.image_size, config.num_frames, split="train", device=str(device)
+            )
             for level in levels
         ]
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.config, self.levels, self.device)  # not its pictures
 
     def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
         """`count` clips as RGB frames."""
@@ -67,6 +151,48 @@ class WorldSource:
         ]
         return torch.cat(batches)
 
+    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip, of a level by chance."""
+        level = int(torch.randint(len(self.worlds), (), generator=generator))
+        own = _on_device(generator, self.device)
+        return crop(self.worlds[level].sample(1, own).frames[0].cpu().numpy())
+
+
+def _on_device(generator: Generator, device: torch.device) -> Generator:
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return Generator(device).manual_seed(seed)
+
+
+class PhysicsSource:
+    """Clips of the physics world (pip install -e .[physics]): some a second, on each core."""
+
+    device = torch.device("cpu")
+    count = None
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        import_module("vjepa.world.physics_gl").load_mujoco()  # said now where it is missing
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.config,)
+
+    @cached_property
+    def _world(self) -> Any:
+        physics = import_module("vjepa.world.physics")
+        return physics.PhysicsWorld(self.config.image_size, self.config.num_frames)
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        return torch.stack([torch.from_numpy(self._frames(generator)) for _ in range(count)])
+
+    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip."""
+        return crop(self._frames(generator))
+
+    def _frames(self, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        key = torch.randint(2**31, (2,), generator=generator).tolist()
+        return np.ascontiguousarray(self._world.frames(tuple(key)))
+
 
 class StoredClips:
     """Clips in one `.npy` file of uint8 (N, T, H, W, 3), memory-mapped."""
@@ -74,6 +200,7 @@ class StoredClips:
     device = torch.device("cpu")
 
     def __init__(self, path: Path, config: ModelConfig) -> None:
+        self.path, self.config = path, config
         try:
             self.clips = np.load(path, mmap_mode="r")
         except (ValueError, EOFError, OSError) as error:
@@ -84,21 +211,43 @@ class StoredClips:
                 f"{path} holds {self.clips.dtype} of shape {self.clips.shape}; the model wants "
                 f"uint8 (N, {', '.join(map(str, expected))}): store the clips for this model."
             )
+        self.count = len(self.clips)
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.path, self.config)  # mapped anew, not copied
 
     def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
         """`count` clips as RGB frames."""
         index = torch.randint(len(self.clips), (count,), generator=generator)
         return torch.from_numpy(np.stack([self.clips[i] for i in index.tolist()]))
 
+    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip."""
+        return crop(np.array(self.clips[index]))
+
 
 class Videos:
-    """Clips cut out of videos, from random starts; a video that cannot be read is passed over."""
+    """Clips cut out of videos, from random starts; a video that cannot be read is passed over.
+
+    Args:
+        paths: of the videos, or of still images.
+        config: gives frames and size.
+        fps: frames a second of the clips.
+        frame_step: source frames between two of a clip, whatever their rate; 0: by `fps`.
+    """
 
     device = torch.device("cpu")
 
-    def __init__(self, paths: Sequence[Path], config: ModelConfig) -> None:
-        self.config = config
-        self.paths = paths
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        config: ModelConfig,
+        fps: float = DEFAULT_FPS,
+        frame_step: int = 0,
+    ) -> None:
+        self.config, self.paths = config, paths
+        self.fps, self.frame_step = fps, frame_step
+        self.count = len(paths)
 
     def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
         """`count` clips as RGB frames.
@@ -111,42 +260,64 @@ class Videos:
         with ThreadPoolExecutor(READERS) as pool:  # threads: decoding holds no interpreter lock
             return torch.stack(list(pool.map(self._read_near, index, starts)))
 
+    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip of a video, from a random start.
+
+        Raises:
+            BrokenVideoError: the video cannot be read.
+        """
+        path, place = self.paths[index], float(torch.rand((), generator=generator))
+        threads = 1 if get_worker_info() else 0  # workers share the cores
+        try:
+            start, fps = self._start(path, place)
+            return read_wish(
+                path, Wish(start, fps, self.config.num_frames, None, crop, threads)
+            ).frames
+        except Exception as error:  # files are broken in ways that nobody can list
+            raise BrokenVideoError(path, str(error) or type(error).__name__) from error
+
+    def _start(self, path: Path, place: float) -> tuple[float, float]:
+        """Where a clip begins, in seconds, at `place` (0..1) of what still fits, and its rate."""
+        seconds, rate = timing(path)
+        fps = rate / self.frame_step if self.frame_step else self.fps
+        return place * max(seconds - self.config.num_frames / fps, 0.0), fps
+
     def _read_near(self, index: int, position: float) -> UInt8[Tensor, "T H W 3"]:
         """A clip of this video, or else of the next one in order that can be read."""
         for offset in range(min(ATTEMPTS, len(self.paths))):
             path = self.paths[(index + offset) % len(self.paths)]
             try:
-                return self._read(path, position)
+                start, fps = self._start(path, position)
+                size = (self.config.image_size, self.config.num_frames)
+                return torch.from_numpy(read_with_notes(path, *size, start, fps).frames)
             except Exception as error:  # files are broken in ways that nobody can list
                 log.warning("%s is passed over: %s", path, error)
                 reason = error
         raise InputError(f"Videos from {self.paths[index]} on cannot be read: {reason}")
-
-    def _read(self, path: Path, position: float) -> UInt8[Tensor, "T H W 3"]:
-        """A clip that starts at `position` (0..1) of the latest start that still fits."""
-        config = self.config
-        latest = max(duration(path) - config.num_frames / DEFAULT_FPS, 0.0)
-        start = position * latest
-        clip = read_with_notes(path, config.image_size, config.num_frames, start=start)
-        return torch.from_numpy(clip.frames)
 
 
 PAN_LEVEL = 2
 """The easiest level of the world whose camera moves."""
 
 
-class Pans:
+class Pans(WorldSource):
     """The camera moves over panoramas and photos, and nobody acts."""
 
     def __init__(self, config: ModelConfig, device: torch.device) -> None:
-        self.device = device
-        size = (config.image_size, config.num_frames)
-        self.world = World(PAN_LEVEL, *size, split="train", device=str(device))
+        super().__init__(config, (PAN_LEVEL,), device)
+        (self.world,) = self.worlds
+
+    def __reduce__(self) -> tuple:
+        return type(self), (self.config, self.device)
 
     def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
         """`count` clips as RGB frames."""
         scene = self.world.draw(count, generator)
         return self.world.render(replace(scene, present=torch.zeros_like(scene.present))).frames
+
+    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip."""
+        return crop(self.sample(1, _on_device(generator, self.device))[0].cpu().numpy())
 
 
 class Mixture:
@@ -156,6 +327,8 @@ class Mixture:
         sources: on any device.
         shares: how often each is drawn from, relative to the others.
     """
+
+    count = None
 
     def __init__(self, sources: Sequence[Source], shares: Sequence[float]) -> None:
         self.sources, self.shares = sources, torch.tensor(shares, dtype=torch.float32)
@@ -174,36 +347,57 @@ class Mixture:
         ]
         return torch.cat(parts)
 
+    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip of a source by chance, any of its clips."""
+        source = self.sources[int(torch.multinomial(self.shares, 1, generator=generator))]
+        if source.count is not None:
+            index = int(torch.randint(source.count, (), generator=generator))
+        return source.clip(index, crop, generator)
+
 
 CLIP_SECONDS = 64 / 30
 """The published clip: 16 frames, every fourth of 30 a second."""
 
 
 def open_source(
-    data: str, config: ModelConfig, *, levels: tuple[int, ...], device: torch.device
+    data: str,
+    config: ModelConfig,
+    *,
+    levels: tuple[int, ...],
+    device: torch.device,
+    **rate: float,
 ) -> Source:
     """The source that `data` names, or several, mixed: "8*world+pans+bundled".
 
-    A source is "world", "pans" (photos under a moving camera), "bundled" (the real clips that ship
-    with the project and may be trained on), a `.npy` file, a folder of videos, or a list of them:
-    any of `vjepa.data.datasets`; its labels are not looked at. Still images are clips that stand
-    still.
+    A source is "world", "physics" (slow: better stored), "pans" (photos under a moving camera),
+    "bundled" (the real clips that ship with the project and may be trained on), a `.npy` file, a
+    folder of videos, or a list of them: any of `vjepa.data.datasets`; its labels are not looked at.
+    Still images are clips that stand still.
+
+    Args:
+        data: names them.
+        config: of the model that the clips are for.
+        levels: difficulties of the world.
+        device: where the world is drawn.
+        **rate: of clips of videos, `fps` or `frame_step` as `Videos` takes them.
 
     Raises:
         InputError: nothing is there, it holds no clips for this model, or it is no mixture.
     """
     path = Path(data)
     if path.is_dir():
-        return Videos(find_clips(path), config)
+        return Videos(find_clips(path), config, **rate)
     if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
-        return Videos(open_dataset(path).paths, config)
+        return Videos(open_dataset(path).paths, config, **rate)
     if path.is_file():
         return StoredClips(path, config)
     if "+" in data:
         shares, names = zip(*parse_mixture(data), strict=True)
-        parts = [open_source(name, config, levels=levels, device=device) for name in names]
-        return Mixture(parts, shares)
-    return _open_named(data, config, levels, device)
+        settings = {"levels": levels, "device": device, **rate}
+        return Mixture([open_source(name, config, **settings) for name in names], shares)
+    if data == "bundled":
+        return Videos(training_clips(), config, **rate)
+    return _open_world(data, config, levels, device)
 
 
 def files_read(data: str) -> Iterator[Path]:
@@ -224,23 +418,18 @@ def files_read(data: str) -> Iterator[Path]:
             yield from open_dataset(path).paths
 
 
-def _open_named(
+def _open_world(
     name: str, config: ModelConfig, levels: tuple[int, ...], device: torch.device
 ) -> Source:
     if name == "world":
         return WorldSource(config, levels, device)
     if name == "physics":
-        raise InputError(
-            "Physics clips are drawn too slowly to train on: store them once with "
-            "python -m vjepa store --data physics --out CLIPS.npy, and give that file."
-        )
+        return PhysicsSource(config)
     if name == "pans":
         return Pans(config, device)
-    if name == "bundled":
-        return Videos(training_clips(), config)
     raise InputError(
-        f"There is no data {name!r}: give world, pans, bundled, a .npy file, a folder of videos, "
-        "a list, or several with + between them."
+        f"There is no data {name!r}: give world, physics, pans, bundled, a .npy file, a folder of "
+        "videos, a list, or several with + between them."
     )
 
 
@@ -278,55 +467,18 @@ def store(source: Source, path: Path, count: int, *, seed: int, chunk: int = 64)
         count: number of clips.
         seed: of the generator.
         chunk: clips drawn at a time.
+
+    Raises:
+        InputError: the place cannot be written, or has no room for them.
     """
     generator = torch.Generator().manual_seed(seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_name(f"{path.name}.partial")
+    require_writable(path.parent)
     clips = None
     for start in tqdm(range(0, count, chunk), desc="clips", unit="chunk"):
         frames = source.sample(min(chunk, count - start), generator).cpu().numpy()
         if clips is None:
-            shape = (count, *frames.shape[1:])
-            clips = open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+            clips = new_array(partial, (count, *frames.shape[1:]))
         clips[start : start + len(frames)] = frames
     clips.flush()
-    partial.rename(path)
-
-
-ASPECT_RATIO = (0.75, 1.35)
-
-
-def random_resized_crop(
-    frames: UInt8[Tensor, "B T H W 3"], scale: tuple[float, float], *, generator: Generator
-) -> UInt8[Tensor, "B T H W 3"]:
-    """Each clip's random crop, resized to the clip's own size and flipped half of the time.
-
-    Args:
-        frames: RGB 0..255. Bytes, because resizing them is several times faster than floats.
-        scale: least and greatest share of the area that is kept (paper: .3 to 1).
-        generator: chooses crop and flip.
-    """
-    return torch.stack([_crop(clip, scale, generator) for clip in frames])
-
-
-def _crop(
-    clip: UInt8[Tensor, "T H W 3"], scale: tuple[float, float], generator: Generator
-) -> UInt8[Tensor, "T H W 3"]:
-    height, width = clip.shape[1:3]
-    draw = torch.rand(5, generator=generator).tolist()
-    area = height * width * (scale[0] + (scale[1] - scale[0]) * draw[0])
-    low, high = map(math.log, ASPECT_RATIO)
-    aspect = math.exp(low + (high - low) * draw[1])
-    rows = min(round(math.sqrt(area / aspect)), height)
-    columns = min(round(math.sqrt(area * aspect)), width)
-    top, left = int(draw[2] * (height - rows + 1)), int(draw[3] * (width - columns + 1))
-    crop = clip[:, top : top + rows, left : left + columns].permute(0, 3, 1, 2)
-    resized = _resize(crop, (height, width))
-    return (resized.flip(-1) if draw[4] < 0.5 else resized).permute(0, 2, 3, 1)
-
-
-def _resize(crop: UInt8[Tensor, "T 3 h w"], size: tuple[int, int]) -> UInt8[Tensor, "T 3 H W"]:
-    """Bytes where there is a kernel for them, on a CPU; elsewhere by way of floats."""
-    on_cpu = crop.device.type == "cpu"
-    resized = F.interpolate(crop if on_cpu else crop.float(), size, mode="bilinear", antialias=True)
-    return resized if on_cpu else resized.round_().clamp_(0, 255).byte()
+    partial.replace(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -24,12 +25,17 @@ TIMEOUT = 30  # seconds without a byte
 HEADERS = {"Accept-Encoding": "identity"}  # sizes and ranges are those of the file itself
 
 
-def download(name: str, folder: Path | None = None) -> Path:
+Check = Callable[[Path], object]
+"""Opens a file and raises an InputError where it is not what it should be."""
+
+
+def download(name: str, folder: Path | None = None, check: Check | None = None) -> Path:
     """Fetches a published model or probe, unless it is there; goes on where an earlier try ended.
 
     Args:
         name: as in `published.PUBLISHED`.
         folder: where to; the folder of models by default.
+        check: of a file that was published without a checksum, before it gets its name.
 
     Returns:
         The file, or the folder of a hub repository: what `vjepa.load` or `load_probe` takes.
@@ -48,7 +54,9 @@ def download(name: str, folder: Path | None = None) -> Path:
     path = (folder or published.models_folder()) / entry.place
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _from_hub(entry, path) if entry.on_hub else fetch(entry.address, path, entry.sha256)
+        if entry.on_hub:
+            return _from_hub(entry, path)
+        return fetch(entry.address, path, entry.sha256, check)
     except (requests.RequestException, ConnectionError) as error:
         raise InputError(_unreachable(entry, path)) from error
     except OSError as error:
@@ -63,14 +71,14 @@ def _unreachable(entry: Published, path: Path) -> str:
     )
 
 
-def fetch(url: str, path: Path, sha256: str | None = None) -> Path:
+def fetch(url: str, path: Path, sha256: str | None = None, check: Check | None = None) -> Path:
     """Downloads a file by HTTP, with a progress bar; resumes what an earlier call left.
 
     Args:
         url: of the file.
         path: where it will be; until it is whole, `<name>.<version>.part` lies beside.
-        sha256: of the whole file, hexadecimal; None where none is published: then only the size
-            is checked.
+        sha256: of the whole file, hexadecimal; None where none is published.
+        check: of the whole file where no checksum is; without it only the size is checked.
 
     Raises:
         InputError: the server refuses, there is too little room, or the file is another one.
@@ -83,6 +91,8 @@ def fetch(url: str, path: Path, sha256: str | None = None) -> Path:
         _fill(url, part, size, bar)
     if sha256:
         _require_checksum(part, sha256)
+    elif check:
+        _require_opens(part, check)
     return part.replace(path)
 
 
@@ -159,6 +169,19 @@ def _require_checksum(path: Path, sha256: str) -> None:
             f"{path.name} is not the published file (its SHA-256 is {found}, {sha256} was "
             "published), so it was deleted: download it again."
         )
+
+
+def _require_opens(path: Path, check: Check) -> None:
+    """Deletes a file that is whole by its size, and not what it should be."""
+    try:
+        check(path)
+    except InputError as error:
+        path.unlink()
+        reason = str(error).rstrip(".")
+        raise InputError(
+            f"What was downloaded is not what was published ({reason}), so it was deleted: "
+            "download it again."
+        ) from error
 
 
 def _from_hub(entry: Published, path: Path) -> Path:

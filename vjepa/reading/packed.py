@@ -36,7 +36,7 @@ def read(path: Path, wish: Wish) -> ReadFrames | None:
     """
     if not is_packed(path):
         return None
-    reader = _open(path, threads=0)
+    reader = _open(path, wish.threads)
     rate, total = reader.get_avg_fps(), len(reader)
     first = int(wish.start * rate + 1e-2)
     if first >= total:
@@ -56,12 +56,13 @@ def read_picked(path: Path, pick: Pick, crop: Crop) -> ReadFrames | None:
     return _frames(reader, pick(np.arange(len(reader)) / rate, rate), crop)
 
 
-def duration(path: Path) -> float | None:
-    """How long a packed video lasts, in seconds; None for any other."""
+def timing(path: Path) -> tuple[float, float] | None:
+    """How long a packed video lasts, in seconds, and its rate; None for any other."""
     if not is_packed(path):
         return None
     reader = _open(path)
-    return len(reader) / reader.get_avg_fps()
+    rate = reader.get_avg_fps()
+    return len(reader) / rate, rate
 
 
 def _open(path: Path, threads: int = 1) -> Any:

@@ -42,30 +42,31 @@ SPARE = 8
 UNEVEN = "The video's rate is uneven: each frame is the nearest in time."
 
 
-def read(path: Path, wish: Wish, threads: int = 0) -> ReadFrames:
+def read(path: Path, wish: Wish) -> ReadFrames:
     """Reads a clip of a video.
 
     Args:
         path: of the video.
         wish: what is wanted of it.
-        threads: that decode; 0: as many as there are cores. The frames are the same.
 
     Raises:
         InputError: the file is no video, has no frames that can be decoded, or ends before `start`.
     """
     try:
-        return _read(VideoFile(path, threads), wish)
+        return _read(VideoFile(path, wish.threads), wish)
     except BrokenError:  # what is broken looks different with every number of threads, but for one
         return _read(VideoFile(path, threads=1, tolerant=True), wish)
 
 
-def duration(path: Path) -> float:
-    """How long a video lasts by its file's word, in seconds, else by its packets."""
+def timing(path: Path) -> tuple[float, float]:
+    """How long a video lasts by its file's word, in seconds, else by its packets; and its rate."""
     with VideoFile(path, threads=1) as video:
+        rate = video.nominal_rate
         if said := video.declared_seconds or (video.container.duration or 0) / 1e6:
-            return said
+            return said, rate
         stamps = [mark.pts for mark in video.marks() if mark.pts is not None]
-        return (max(stamps) - min(stamps)) * float(video.stream.time_base) if stamps else 0.0
+        span = (max(stamps) - min(stamps)) if stamps else 0
+        return span * float(video.stream.time_base), rate
 
 
 def _read(video: VideoFile, wish: Wish) -> ReadFrames:

@@ -85,12 +85,12 @@ def read_picked(path: Path, pick: Pick, crop: Crop) -> ReadFrames | None:
         return ReadFrames(np.stack(read_pages(image, places, crop)))
 
 
-def duration(path: Path) -> float | None:
-    """How long a picture is shown, in seconds: 0 where it stands; None where it is no picture."""
+def timing(path: Path) -> tuple[float, float] | None:
+    """How long a picture is shown, in seconds (0 where it stands), and a rate; None: it is none."""
     with _opened(path) as image:
         if image is None:
             return None
-        return float(page_times(image)[-1]) if moves(image) else 0.0
+        return (float(page_times(image)[-1]) if moves(image) else 0.0), 1 / USUAL
 
 
 def moves(image: Image.Image) -> bool:

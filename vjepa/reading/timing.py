@@ -28,6 +28,7 @@ class Wish(NamedTuple):
         num_frames: T.
         short_side: frames are shrunk to this while they become RGB; None: they are not.
         crop: what is made of each upright RGB frame.
+        threads: that decode; 0: as many as there are cores. The frames are the same.
     """
 
     start: float
@@ -35,6 +36,7 @@ class Wish(NamedTuple):
     num_frames: int
     short_side: int | None
     crop: Callable[[np.ndarray], np.ndarray]
+    threads: int = 0
 
 
 class ReadFrames(NamedTuple):

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
 from vjepa.errors import InputError
+from vjepa.storage import new_array
 from vjepa.world.physics import PhysicsBatch, PhysicsWorld, collate
 
 log = logging.getLogger(__name__)
@@ -98,13 +98,11 @@ def store_frames(world: PhysicsWorld, path: Path, count: int, *, seed: int, proc
     """
     if count < 1:
         raise InputError(f"{count} clips cannot be stored; ask for at least one.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     beginning, notes = path.with_suffix(".partial"), path.with_suffix(".progress")
     size = (world.num_frames, world.image_size, world.image_size, 3)
     asked = {"seed": seed, "split": world.split, "shape": [count, *size]}
     done = _done(beginning, notes, asked)
-    mode = "r+" if done else "w+"
-    clips = open_memmap(beginning, mode=mode, dtype=np.uint8, shape=(count, *size))
+    clips = np.load(beginning, mmap_mode="r+") if done else new_array(beginning, (count, *size))
     with tqdm(total=count, initial=done, desc="clips", unit="clip") as bar:
         for frames in draw_frames(world, done, count, seed=seed, processes=processes):
             clips[done : done + len(frames)] = frames
@@ -112,7 +110,7 @@ def store_frames(world: PhysicsWorld, path: Path, count: int, *, seed: int, proc
             done += len(frames)
             notes.write_text(json.dumps(asked | {"done": done}))
             bar.update(len(frames))
-    beginning.rename(path)
+    beginning.replace(path)
     notes.unlink()
 
 
