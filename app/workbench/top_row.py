@@ -114,6 +114,8 @@ def read_again(state: State, clip: Clip, upload: Upload) -> Clip | None:
     except InputError as error:
         state.notice = str(error)
         state.brought.remove(upload)
+        if state.upload is upload:
+            state.upload = state.good_upload = None
         return None
 
 
