@@ -7,6 +7,7 @@ trains.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -83,7 +84,9 @@ def pretrain(config: PretrainConfig, model: VJEPA | PixelPrediction, source: Sou
     prepare_blocks(
         model, gradient_checkpointing=config.gradient_checkpointing, compiled=config.compile
     )
-    wrapped, run.optimizer = accelerator.prepare(model, run.optimizer)
+    with warnings.catch_warnings():  # newer torch has another name for what stops the broadcasts
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers")
+        wrapped, run.optimizer = accelerator.prepare(model, run.optimizer)
     count = config.batch_size // accelerator.num_processes // together
     with BatchStream(source, config, model.config, run.step, accelerator) as batches:
 
