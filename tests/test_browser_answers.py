@@ -84,7 +84,7 @@ def test_an_enlarged_panel_closes_where_one_expects(page, way_out):
     large.wait_for(state="detached")
 
 
-@pytest.mark.parametrize("name", ["Upload", "Timing", "demo", "Link", "Export", "More"])
+@pytest.mark.parametrize("name", ["Upload", "Timing", "physics", "Link", "Export", "More"])
 def test_no_tooltip_lies_over_an_open_menu(page, name):
     button = page.get_by_role("button", name=name, exact=False).last
     button.hover()

@@ -27,7 +27,7 @@ def page(browser, address):
 
 def open_model(page, path):
     """Types a path into the menu of models."""
-    page.get_by_test_id("stPopover").filter(has_text="demo").get_by_role("button").click()
+    page.get_by_test_id("stPopover").filter(has_text="physics").get_by_role("button").click()
     page.get_by_role("textbox", name="or a file or folder").fill(str(path))
     page.get_by_test_id("stForm").get_by_text("Open", exact=True).click()
 

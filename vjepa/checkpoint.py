@@ -30,15 +30,12 @@ from vjepa.formats.files import (
     settle,
     unwrapped,
 )
+from vjepa.formats.published import BUNDLED
 from vjepa.model import VJEPA
 from vjepa.storage import replacing, require_checksums, require_writable
 from vjepa.tokens import SinCosPositions
 from vjepa.vjepa2 import VJEPA2, VJEPA21, RotaryPositions, RotaryVJEPA
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
-BUNDLED = dict.fromkeys(("physics", "video", "demo"), ASSETS / "demo" / "model")
-"""Models that ship with the project, by name. One learned from the physics world, from real video
-and from drawn clips: it has a name for each."""
 MODELS = {"vjepa": VJEPA, "vjepa-rotary": RotaryVJEPA, "vjepa2": VJEPA2, "vjepa2.1": VJEPA21}
 """The model of each family."""
 

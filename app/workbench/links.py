@@ -128,7 +128,7 @@ def _take(
 
 def _model(query: Mapping[str, str]) -> ModelAddress:
     frames = _number(query, "frames", int) if "frames" in query else None
-    return ModelAddress(query.get("model") or models.default().name, frames)
+    return ModelAddress(models.own_name(query.get("model") or models.default().name), frames)
 
 
 def _take_clip(query: Mapping[str, str], state: State) -> None:

@@ -20,7 +20,7 @@ from vjepa.config import MASK_TYPES, ModelConfig, preset
 from vjepa.errors import InputError
 from vjepa.formats import published
 
-BUNDLED = "demo"
+BUNDLED = "physics"
 FRAMES = (0, 8, 16, 32, 64)
 """How many frames a visitor may open a model with; 0: as published."""
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -34,7 +34,7 @@ class ModelAddress:
     """A model's address.
 
     Attributes:
-        name: as `vjepa.load` takes it: "demo", a published name, or a path.
+        name: as `vjepa.load` takes it: "physics", a published name, or a path.
         num_frames: frames in its clips, where others than the published number are wanted.
     """
 
@@ -134,7 +134,12 @@ def default() -> ModelAddress:
     """The model that a visitor sees who asks for none: the server's, else the bundled one."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model", default=os.environ.get("VJEPA_APP_MODEL") or BUNDLED)
-    return ModelAddress(parser.parse_known_args()[0].model)
+    return ModelAddress(own_name(parser.parse_known_args()[0].model))
+
+
+def own_name(name: str) -> str:
+    """The bundled model has several names and one place in memory; other names stay."""
+    return BUNDLED if name in published.BUNDLED else name
 
 
 def paths_allowed() -> bool:

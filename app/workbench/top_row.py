@@ -184,8 +184,8 @@ FRAMES_HELP = (
     "interpolated. 64 frames take a minute without a GPU."
 )
 WIDTH = 380
-ABOUT_DEMO = """**V-JEPA, demo**: small, and trained on drawn clips only. On real ones it knows
-colours and coarse motion."""
+ABOUT_DEMO = """**V-JEPA, physics**: small, trained on the physics world, some real video and
+drawn clips. On real ones it knows colours and coarse motion."""
 
 
 def model_menu(state: State) -> None:
