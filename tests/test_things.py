@@ -1,8 +1,9 @@
 """The thing under a click, and work that nobody waits for any more."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from streamlit.runtime.scriptrunner_utils.exceptions import StopException
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers
@@ -10,6 +11,7 @@ from app.workbench import rooms, things
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
 
+ROOT = Path(__file__).parents[1]
 GRID = DEMO.config.grid
 
 
@@ -43,7 +45,7 @@ def test_a_thing_is_carried_through_a_real_clip(explorer):
 
 
 def test_a_clicked_thing_is_hidden_once(explorer):
-    page = AppTest.from_file("app/main.py", default_timeout=60)
+    page = AppTest.from_file(ROOT / "app" / "main.py", default_timeout=60)
     page.query_params["clip"] = "world-7"
     page.run()
     state, clip = page.session_state["visitor"], load_clip(ClipAddress("world", "7"), DEMO)
@@ -72,8 +74,13 @@ def test_decoding_ends_between_two_steps_where_nobody_waits(explorer, monkeypatc
         )
 
     monkeypatch.setattr(type(explorer), "predict", counted)
+
+    def stop():
+        raise InterruptedError
+
     monkeypatch.setattr(answers, "overtaken", lambda: lambda: True)
-    with pytest.raises(StopException):
+    monkeypatch.setattr(answers.st, "stop", stop)
+    with pytest.raises(InterruptedError):
         answers.fresh_answer(answers.ask(clip, mask, (0,), 8), clip)
     assert steps == [0]
     assert answers.fresh_answer(answers.ask(clip, mask, (0,), 1), clip).samples  # one step is done
