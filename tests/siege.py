@@ -119,6 +119,16 @@ class Siege:
             if APOLOGY in sentence or "\n" in sentence or len(sentence) > LONGEST:
                 self.fault(kind, what, sentence)
 
+    def said_by(self, visitor: Visitor) -> set[str]:
+        """What the page said is wrong; each sentence once.
+
+        Raises:
+            OSError: it showed an exception.
+        """
+        if visitor.exceptions:
+            raise OSError(f"An exception was shown: {visitor.exceptions}")
+        return set(visitor.warnings)
+
     def fault(self, kind: str, what: object, why: str) -> None:
         """Notes what should not have happened."""
         self.outcome.faults.append(f"{kind} {str(what)[:90]!r}: {why[:400]}")
@@ -136,13 +146,13 @@ class Siege:
         here.listen(lambda: here.finished > before and is_settled(here), PATIENCE)
         if not here.warnings and not clip_of(here).startswith("upload"):
             raise OSError("Nobody said a word.")
-        return said_by(here)
+        return self.said_by(here)
 
     def link(self, what: str) -> set[str]:
         """A visitor who comes by a link: he sees the page."""
         with Visitor(self.address, what) as one:
             one.listen(lambda: is_settled(one), PATIENCE)
-            return said_by(one)
+            return self.said_by(one)
 
     def stroke(self, what: tuple[str, str]) -> set[str]:
         """What no component of ours sends."""
@@ -152,7 +162,7 @@ class Siege:
             before = one.finished
             one.tell(name, text)
             one.listen(lambda: one.finished > before and is_settled(one), PATIENCE)
-            return said_by(one)
+            return self.said_by(one)
 
     def checkpoint(self, what: str) -> set[str]:
         """A path that is no model's; where it is one after all, it is opened."""
@@ -186,8 +196,3 @@ def is_settled(visitor: Visitor) -> bool:
 def is_shown(visitor: Visitor) -> bool:
     """Whether there is a page to paint on."""
     return "painter" in visitor.pieces
-
-
-def said_by(visitor: Visitor) -> set[str]:
-    """What the page said is wrong; each sentence once."""
-    return {*visitor.warnings, *visitor.exceptions}
