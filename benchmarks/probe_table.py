@@ -1,7 +1,7 @@
 """Probes the bundled model and writes the table: `python benchmarks/probe_table.py`.
 
 V-JEPA, pixel prediction and random weights; attentive, average-pooling, linear and k-NN probes;
-appearance, motion and location; 5, 10, 50 and 100 % of the labels; three seeds. Everything in
+appearance, motion and location; 5, 10, 50 and 100 % of the labels; several seeds. Everything in
 assets/demo/probes.json comes from here, and so do the two probes that the app asks. An interrupted
 run goes on where it was.
 """
@@ -31,7 +31,6 @@ from vjepa.analysis.probe import CACHE, PROBES, Scores, Trial, baselines_of, cho
 from vjepa.analysis.tasks import WORLD_TASKS
 from vjepa.checkpoint import BUNDLED
 
-SEEDS = (0, 1, 2)
 LABELS = (1.0, 0.5, 0.1, 0.05)
 TASKS = list(WORLD_TASKS.values())
 APP_TASKS = ("appearance", "motion")
@@ -83,10 +82,10 @@ class DoneRuns:
         return self.folder / f"{'-'.join(map(str, run))}.npz"
 
 
-def score(done: DoneRuns, train: TokensOf, test: TokensOf) -> list[dict]:
+def score(done: DoneRuns, train: TokensOf, test: TokensOf, seeds: int) -> list[dict]:
     """The table's rows."""
     scores = {}
-    for run in tqdm(list(product(train, LABELS, SEEDS)), desc="probes", unit="run"):
+    for run in tqdm(list(product(train, LABELS, range(seeds))), desc="probes", unit="run"):
         scores[run] = done.read(run)
         if scores[run] is None:
             scores[run] = measure(run, train, test, TASKS, PROBES)
@@ -108,6 +107,7 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=1, help="difficulty of the world")
     parser.add_argument("--train-clips", type=int, default=5000)
     parser.add_argument("--test-clips", type=int, default=1500)
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     parser.add_argument("--cache", type=Path, default=CACHE, help="features; about 3 GB")
     parser.add_argument("--out", type=Path, default=BUNDLED["demo"].parent)
     options = parser.parse_args()
@@ -121,7 +121,7 @@ def main() -> None:
             tokens[split] = encode(models, clips, options.cache)
     done = DoneRuns(options.cache / "done", settings, tokens["train"], tokens["test"])
     with watch.stage("fit and ask all probes"):
-        rows = score(done, tokens["train"], tokens["test"])
+        rows = score(done, tokens["train"], tokens["test"], options.seeds)
     with watch.stage("probes of the app"):
         save_app_probes(tokens["train"]["model"], options.out / "probes", settings)
     results = {

@@ -96,7 +96,7 @@ def test_mask_of_another_grid_gets_a_sentence(page, model):
     assert "tokens predicted" in numbers(page)
 
 
-@pytest.mark.parametrize("late", [{"clip": "bundled-tree_hand"}, {"rev": -1}])
+@pytest.mark.parametrize("late", [{"clip": "bundled-city_timelapse"}, {"rev": -1}])
 def test_late_stroke_is_ignored(page, model, late):
     before = page.run().session_state["visitor"].mask
     paint(page, block(slice(0, 1)), **late)

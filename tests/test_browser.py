@@ -176,8 +176,8 @@ def test_link_opens_the_same_mask(page, browser):
 def test_another_clip_keeps_the_mask(page):
     paint(page, (6, 0), (6, 6))
     painted = mask(page)
-    page.locator('[data-clip="tree_hand"]').click()
-    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-tree_hand'")
+    page.locator('[data-clip="city_timelapse"]').click()
+    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-city_timelapse'")
     wait_for_answer(page)
     show(page, 0)
     assert (mask(page) == painted).all()
@@ -191,8 +191,8 @@ def test_back_and_forward_lead_from_clip_to_clip(page):
         wait_for_answer(page)
 
     first = mask(page)
-    page.locator('[data-clip="tree_hand"]').click()
-    wait_for("tree_hand")
+    page.locator('[data-clip="city_timelapse"]').click()
+    wait_for("city_timelapse")
     page.get_by_role("button", name="New seeds").click()
     page.wait_for_function("() => location.search.includes('seed=4')")
     page.go_back()
@@ -200,5 +200,5 @@ def test_back_and_forward_lead_from_clip_to_clip(page):
     assert (mask(page) == first).all()
     assert "seed=" not in page.url
     page.go_forward()
-    wait_for("tree_hand")
+    wait_for("city_timelapse")
     assert "seed=4" in page.url

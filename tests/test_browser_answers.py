@@ -32,7 +32,7 @@ def side(page, name):
 def test_the_first_painted_frame_hides_something(browser, address):
     page = browser.new_page(reduced_motion="reduce")  # it stays at the frame that it opens at
     open_page(page, address)
-    for clip in ("cup_tilt_zoom", "tree_hand", "bigbuckbunny"):
+    for clip in ("cup_tilt_zoom", "city_timelapse", "bigbuckbunny"):
         page.locator(f'[data-clip="{clip}"]').click()
         page.wait_for_function("clip => vjepaStage.clip.id === 'bundled-' + clip", arg=clip)
         wait_for_answer(page)
@@ -132,8 +132,8 @@ def test_a_pinned_answer_stays_and_plays_in_step(page):
     before = panel(page, "sample-0")
     page.get_by_role("button", name="Pin", exact=True).click()
     page.wait_for_selector('[data-panel="pinned-1"][data-content="here"]')
-    page.locator('[data-clip="tree_hand"]').click()
-    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-tree_hand'")
+    page.locator('[data-clip="city_timelapse"]').click()
+    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-city_timelapse'")
     page.locator('.panels:not(.fixed)[data-answer="shown"]').wait_for()
     show(page, 8)
     difference = panel(page, "pinned-1")[..., :3].astype(int) - before[..., :3]

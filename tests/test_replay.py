@@ -69,7 +69,7 @@ def test_drawn_scenes_and_files_are_found_again(tmp_path, cup_clip):
         mine.frames(DEMO.config, cup_clip), load_clip(ClipAddress(), DEMO).frames
     )
     with pytest.raises(InputError, match="not the file"):
-        mine.frames(DEMO.config, ROOT / "assets/clips/box_turn.mp4")
+        mine.frames(DEMO.config, ROOT / "assets/clips/bigbuckbunny.mp4")
     with pytest.raises(InputError, match="not here"):
         mine.frames(DEMO.config, None)
 

@@ -60,16 +60,16 @@ def test_any_clip_opens_at_a_hidden_frame_where_there_is_one(hidden):
 
 def test_a_mask_that_nobody_painted_follows_the_clip_and_a_painted_one_stays():
     state = session.start_state()
-    state.choose(ClipAddress("bundled", "tree_hand"))
-    assert (state.mask == catalogue.default_mask("tree_hand", GRID)).all()
+    state.choose(ClipAddress("bundled", "city_timelapse"))
+    assert (state.mask == catalogue.default_mask("city_timelapse", GRID)).all()
     state.mask = own_mask()
-    state.choose(ClipAddress("bundled", "box_turn"))
+    state.choose(ClipAddress("bundled", "bigbuckbunny"))
     assert (state.mask == own_mask()).all()
 
 
 @pytest.mark.parametrize(
     "address",
-    [ClipAddress("world", "7"), ClipAddress("bundled", "tree_hand"), ClipAddress().at(1.0, None)],
+    [ClipAddress("world", "7"), ClipAddress("bundled", "city_timelapse"), ClipAddress().at(1.0, None)],
 )
 def test_another_clip_has_nothing_selected(address):
     state = session.start_state()
@@ -144,16 +144,16 @@ def test_the_best_fill_is_the_best_and_leaves_the_rest_alone():
 
 def test_an_address_of_another_clip_is_gone_back_to(page):
     page.run()
-    page.session_state["picker"] = {"pick": "tree_hand"}
+    page.session_state["picker"] = {"pick": "city_timelapse"}
     page.run()
     page.button(key="reroll").click().run()
     state = page.session_state["visitor"]
-    assert (state.linked_clip, state.seeds[0]) == ("bundled-tree_hand", 4)
+    assert (state.linked_clip, state.seeds[0]) == ("bundled-city_timelapse", 4)
     del page.session_state["picker"]
-    page.query_params["clip"] = "bundled-box_turn"
+    page.query_params["clip"] = "bundled-bigbuckbunny"
     page.run()
-    assert (state.linked_clip, state.seeds[0]) == ("bundled-box_turn", 0)
-    assert (state.mask == catalogue.default_mask("box_turn", GRID)).all()
+    assert (state.linked_clip, state.seeds[0]) == ("bundled-bigbuckbunny", 0)
+    assert (state.mask == catalogue.default_mask("bigbuckbunny", GRID)).all()
 
 
 def test_a_pinned_answer_stays_through_other_clips(page):
@@ -162,7 +162,7 @@ def test_a_pinned_answer_stays_through_other_clips(page):
     state = page.session_state["visitor"]
     kept = state.pinned
     assert [panel.title for panel in kept][:2] == ["model sees", "sample 1"]
-    page.session_state["picker"] = {"pick": "tree_hand"}
+    page.session_state["picker"] = {"pick": "city_timelapse"}
     page.run()
     assert not page.exception
     assert state.pinned is kept
