@@ -115,7 +115,7 @@ def opening_note(state: State) -> str:
 def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     """Painter and answers; all that a stroke or a click on a patch runs again."""
     state = visitor()
-    left, right = st.columns([5, 11], gap="medium")
+    left, right = st.columns([6, 11], gap="medium")
     with left:
         sentence = take_stroke(state, clip)
         take_pick(state, clip)
