@@ -84,7 +84,6 @@ def decoded(state: State, clip: Clip) -> None:
     show(state, clip, shown, question, waiting)
     numbers(answer, sentence, time.perf_counter() - began)
     with settings_row():
-        view_choice(state)
         diffusion_settings(state)
         pin_button(state, clip, answer)
         more(state)
@@ -117,7 +116,6 @@ def undecoded(state: State, clip: Clip) -> None:
     if not clip.model.predicts:
         return
     with settings_row():
-        view_choice(state)
         more(state)
         export_menu(state, clip, preview, nearest.sheets if nearest else {})
     training_note(clip.model)
@@ -172,7 +170,6 @@ def view_choice(state: State) -> None:
         required=True,
         key="view",
         help=VIEW_HELP,
-        label_visibility="collapsed",
     )
     if (wanted == VIEWS[1]) != state.neighbours:
         state.neighbours = not state.neighbours
@@ -234,9 +231,10 @@ def take_maps(state: State) -> None:
 
 
 def more(state: State) -> None:
-    """Which errors are shown, and which mask token the predictor is given."""
+    """What draws the pixels, which errors are shown, which mask token the predictor is given."""
     model = state.model
     with st.popover("More", icon=":material/tune:"):
+        view_choice(state)
         if not looks_for_neighbours(state):
             map_choice(state)
         st.selectbox(

@@ -117,7 +117,7 @@ def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     state = visitor()
     if clip.model != state.model:  # the page was not drawn again since another model came
         st.rerun()
-    left, right = st.columns([5, 11], gap="medium")
+    left, right = st.columns([6, 11], gap="medium")
     with left:
         sentence = take_stroke(state, clip)
         take_pick(state, clip)
