@@ -210,7 +210,7 @@ def test_what_is_said_of_a_widget_that_is_gone_changes_nothing():
 
 def test_start_past_the_end_gets_a_sentence(page, model):
     page.run()
-    key = "bundled_cup_tilt_zoom"
+    key = f"bundled_{ClipAddress().name}"
     page.number_input(key=f"start_{key}").set_value(999.0).run()
     assert "start" in page.warning[0].value
     assert page.session_state["visitor"].address == ClipAddress()

@@ -15,6 +15,7 @@ from browser import (
     wait_for_answer,
 )
 
+from app.workbench import catalogue
 from app.workbench.figures import to_link
 from vjepa.data.clips import read_frames
 
@@ -196,7 +197,7 @@ def test_back_and_forward_lead_from_clip_to_clip(page):
     page.get_by_role("button", name="New seeds").click()
     page.wait_for_function("() => location.search.includes('seed=4')")
     page.go_back()
-    wait_for("cup_tilt_zoom")
+    wait_for(catalogue.first_clip())
     assert (mask(page) == first).all()
     assert "seed=" not in page.url
     page.go_forward()

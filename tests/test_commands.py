@@ -10,7 +10,7 @@ import pytest
 import decoder.__main__ as decoder_commands
 import vjepa.__main__ as vjepa_commands
 from vjepa import errors
-from vjepa.checkpoint import ASSETS
+from vjepa.formats.published import ASSETS
 
 PROGRAMS = {"vjepa": vjepa_commands.COMMANDS, "decoder": decoder_commands.COMMANDS}
 

@@ -19,9 +19,9 @@ from vjepa.analysis.fit import FITTED, TRAINED, ask, fit, fit_estimator
 from vjepa.analysis.intervals import interval, share_interval
 from vjepa.analysis.tasks import WORLD_TASKS, Classification, Task
 from vjepa.baselines import load_pixel_prediction, random_twin
-from vjepa.checkpoint import ASSETS
 from vjepa.data.datasets import LabelledVideos, require_classes
 from vjepa.errors import InputError
+from vjepa.formats.published import ASSETS
 from vjepa.model import VJEPA
 
 PROBES = (*TRAINED, *FITTED)

@@ -9,8 +9,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-_OWN = Path(__file__).resolve().parents[2] / "assets" / "demo" / "model"
-BUNDLED = dict.fromkeys(("physics", "video", "demo"), _OWN)
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+BUNDLED = dict.fromkeys(("physics", "video", "demo"), ASSETS / "demo" / "model")
 """Models that ship with the project, by name. One learned from the physics world, from real video
 and from drawn clips: it has a name for each."""
 NON_COMMERCIAL = "CC-BY-NC 4.0"
