@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers
 from app.mask_and_decode import page as page_of_masks
-from app.workbench import bench, figures, links, rooms, session, top_row
+from app.workbench import bench, catalogue, figures, links, rooms, session, top_row
 from app.workbench.clip import ClipAddress, Upload, load_clip
 from app.workbench.models import DEMO
 from vjepa.errors import InputError
@@ -507,6 +507,12 @@ def test_saved_answer_comes_back(tmp_path):
 
 def test_shape_known_before_loading_is_the_models(model):
     assert DEMO.config == rooms.model_room().open().result().config
+
+
+@pytest.mark.parametrize("name", [n for n in catalogue.catalogue() if n != "city_timelapse"])
+def test_a_bundled_clip_opens_where_the_model_is_ahead_of_the_best_fill(name):
+    """By 2 dB; lights that come and go are beyond it."""
+    assert answers.load(answers.FIRST_VIEW / name).gain >= 2
 
 
 def test_shipped_answer_is_the_models(model):
