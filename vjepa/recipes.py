@@ -204,7 +204,7 @@ PUBLISHED = {
 }
 RECIPES: dict[str, dict[str, Any]] = {
     "demo": {},
-    "physics": {"data": "runs/physics.npy", "future": 0.25, "span": 0.5},
+    "physics": {"preset": "physics", "data": "runs/physics.npy", "future": 0.25, "span": 0.5},
     "vitl16": PUBLISHED | {"preset": "vitl16"},
     "vith16": PUBLISHED | {"preset": "vith16"},
     "vith16-384": PUBLISHED | {"preset": "vith16-384", "batch_size": 240 * 10, "mask_batch": 10},
