@@ -196,7 +196,7 @@ def test_a_file_that_is_not_read_any_more_is_let_go(page, model, make_video, mon
 def test_what_is_said_of_a_widget_that_is_gone_changes_nothing():
     """A page can be left while an upload is on its way: Streamlit calls back all the same."""
     state = session.start_state()
-    before = session.to_query(state)
+    before = links.to_query(state)
     keys = {"start": "start_gone", "fps": "fps_gone"}
     top_row.take_timing(state, keys)
     for callback in (
@@ -204,7 +204,7 @@ def test_what_is_said_of_a_widget_that_is_gone_changes_nothing():
         *(page_of_masks.take_steps, page_of_masks.take_maps, page_of_masks.take_token),
     ):
         callback(state)
-    assert session.to_query(state) == before
+    assert links.to_query(state) == before
     assert (state.upload, state.opening, state.notice) == (None, None, "")
 
 
