@@ -34,7 +34,7 @@ def test_the_tour_is_short_and_the_parts_are_told_in_two_sentences():
 
 def test_a_source_is_shown_as_it_is():
     page = opened("vjepa/masks.py")
-    assert page.code[0].value == (ROOT / "vjepa/masks.py").read_text()
+    assert page.code[0].value == (ROOT / "vjepa/masks.py").read_text().rstrip("\n")
 
 
 def test_a_notebook_is_shown_with_its_words_and_its_code():
