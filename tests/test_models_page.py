@@ -105,7 +105,7 @@ def test_the_preview_is_the_library_s(page, official):
 def test_the_collage_leaves_out_the_clip_on_screen(page, official):
     choose(page, official.name)
     state = page.session_state["visitor"]
-    clip = load_clip(ClipAddress(), state.model)
+    clip = load_clip(ClipAddress("bundled", "bigbuckbunny"), state.model)
     state.mask = block()
     found = panels.bank_of(state.model).result(PATIENCE)
     assert clip.bundled in found.names
@@ -123,7 +123,8 @@ def test_where_neighbours_come_from_is_said_the_most_first():
     counts = {"a": 1, "city_timelapse": 9, "drawn 3": 4, "b": 2, "c": 3}
     found = panels.Nearest({}, np.zeros((1, 1, 1), np.float32), counts)
     assert (
-        found.origin == "Neighbours from tree hand (9), drawn 3 (4), c (3), b (2) and 1 more clips."
+        found.origin
+        == "Neighbours from city timelapse (9), drawn 3 (4), c (3), b (2) and 1 more clips."
     )
 
 
