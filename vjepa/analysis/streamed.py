@@ -62,6 +62,7 @@ class StreamConfig:
         seed: of first weights, order and crops.
         log_every, save_every: steps.
         resume: go on from last.pt in `out`.
+        change: settings that may differ from those that a resumed run began with.
     """
 
     out: Path
@@ -77,6 +78,7 @@ class StreamConfig:
     log_every: int = 20
     save_every: int = 200
     resume: bool = False
+    change: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "clips", "log_every", "save_every"):
@@ -84,6 +86,10 @@ class StreamConfig:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise InputError(f"scale must be two shares of a frame, the least first: {self.scale}.")
+
+    def settings(self) -> dict:
+        """All of them, as plain JSON values."""
+        return json.loads(json.dumps(asdict(self), default=str))
 
 
 class TrainingClips(Dataset):
@@ -192,8 +198,7 @@ def train_streamed(
         model, probe, test, clips=config.clips, views=config.views, accelerator=accelerator
     )
     if accelerator.is_main_process:
-        recipe = json.loads(json.dumps(asdict(config), default=str))
-        save_probe(probe, config.out / "probe", recipe)
+        save_probe(probe, config.out / "probe", config.settings())
         (config.out / "score.json").write_text(json.dumps(row, indent=1) + "\n")
     return row
 
@@ -205,11 +210,12 @@ def _train(
     config: StreamConfig,
     accelerator: Accelerator,
 ) -> None:
-    steps, folder = plan(len(train), config), RunFolder(config.out)
+    steps = plan(len(train), config)
+    folder = RunFolder(config.out, config.settings(), main=accelerator.is_main_process)
     optimizer = torch.optim.AdamW(
         param_groups_weight_decay(probe, config.weight_decay), lr=config.lr
     )
-    state = folder.begin(resume=config.resume)
+    state = folder.begin(resume=config.resume, change=config.change)
     done = _restore(probe, optimizer, state, str(folder.last)) if state else 0
     task = Classification("class", train.classes)
     objective, optimizer = accelerator.prepare(ProbeLoss(probe, task), optimizer)
