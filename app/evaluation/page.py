@@ -91,7 +91,7 @@ PANEL_GRID = (
 
 
 def page() -> None:
-    """The committed scores of the demo model: numbers, charts, cases."""
+    """The committed scores of the bundled model: numbers, charts, cases."""
     st.subheader("How good are decoded predictions?", help=PAGE_HELP)
     tables = committed()
     if not tables:
@@ -113,7 +113,7 @@ def page() -> None:
     numbers(table)
     charts(table)
     cases(table["cases"], FOLDER / "cases" / clip_set)
-    st.caption("The demo model's. The same for any model and decoder, with charts as a file:")
+    st.caption("The bundled model's. The same for any model and decoder, with charts as a file:")
     st.code("python -m decoder evaluate --model MODEL --n 500 --out scores.json", "bash")
 
 

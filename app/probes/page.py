@@ -39,6 +39,7 @@ EVALUATION_HELP = (
     "masks to predict pixels instead of features; *random weights* is the encoder before any "
     "training, which is the baseline that matters."
 )
+MEASURED = "Measured with the bundled model before its last 1,500 steps."
 LABELS_HELP = (
     "How much a probe can do with 5, 10, 50 and 100 % of the labels. Good features need few."
 )
@@ -185,7 +186,8 @@ def bars(readings: dict[str, ProbeReading], classes: tuple[str, ...]):
 @st.fragment
 def evaluation() -> None:
     """The committed tables: three models, the same probes, and the paper's own numbers."""
-    st.subheader("The demo model on held-out clips", help=EVALUATION_HELP, divider="grey")
+    st.subheader("On held-out clips", help=EVALUATION_HELP, divider="grey")
+    st.caption(MEASURED)
     table = committed("demo/probes.json")
     if table is None:
         st.info("There is no table yet: make it with python benchmarks/probe_table.py.")

@@ -171,7 +171,7 @@ def take_timing(state: State, keys: dict[str, str]) -> None:
 
 HELP = "The model that predicts: choose another one, see its size and what one token covers."
 CHOICE_HELP = (
-    "The bundled demo model, those downloaded with `python -m vjepa download NAME`, and those "
+    "The bundled model, those downloaded with `python -m vjepa download NAME`, and those "
     "that you opened."
 )
 PATH_HELP = (
