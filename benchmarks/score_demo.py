@@ -45,7 +45,7 @@ def make_card(physics_clips: int, world_clips: int, real_clips: int, out: Path) 
         for source, n in zip(SOURCES, (physics_clips, world_clips, real_clips), strict=True)
     }
     for source, table in scores.items():
-        report.save(table, out / f"scores_{source}.svg")
+        report.save_charts(table, out / f"scores_{source}.svg")
     return {
         "model": json.loads((folder / "model" / "training.json").read_text()),
         "decoder": json.loads((folder / "decoder" / "training.json").read_text()),
