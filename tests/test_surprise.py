@@ -68,7 +68,7 @@ def test_a_step_s_surprise_is_the_mean_over_the_passes_that_predict_it(model, cl
 
 def test_a_prediction_knows_nothing_of_the_future(model, clips, monkeypatch):
     still = torch.zeros(3, FOUR_STEPS.num_tokens, FOUR_STEPS.embed_dim)
-    monkeypatch.setattr(model, "encode", lambda clips: still)  # the targets do know it
+    monkeypatch.setattr(model.target_encoder, "forward", lambda clips: still)  # targets do know
     changed = clips.clone()
     changed[:, :, 2 * FOUR_STEPS.tubelet_size :] = 0  # from the third step on
     before, after = surprise(model, clips, horizon=1), surprise(model, changed, horizon=1)
