@@ -17,7 +17,7 @@ from app.workbench.clip import Clip
 from app.workbench.figures import from_link, to_link
 from app.workbench.memory import kept
 from app.workbench.models import LONG, Model
-from app.workbench.queue import overtaken
+from app.workbench.queue import heed, overtaken
 from app.workbench.rooms import ask as ask_model
 from app.workbench.rooms import must_load
 from app.workbench.session import ASSETS, State
@@ -339,7 +339,8 @@ def fresh_answer(question: Question, clip: Clip) -> DecodedAnswer:
     try:
         return ask_model(clip, work)
     except StaleError:
-        st.stop()  # the newer question is next
+        heed(begun=False)  # the newer question is next
+        st.stop()
     finally:
         gone.set()  # who asked has left, should the work still go on
 
