@@ -22,6 +22,7 @@ from vjepa import masks
 from vjepa.checkpoint import BUNDLED, read_json, require_predictor
 from vjepa.config import ModelConfig
 from vjepa.errors import InputError
+from vjepa.formats.files import exists
 from vjepa.model import VJEPA
 from vjepa.tokens import split
 
@@ -378,8 +379,8 @@ def _resolve(name: str | Path) -> tuple[str | Path, Path | None]:
     """What `vjepa.load` is to open, and the folder that model and decoder share, if they do."""
     if str(name) in BUNDLED:
         return name, BUNDLED[str(name)].parent
-    folder = Path(name)
-    return (folder / "model", folder) if (folder / "model").is_dir() else (name, None)
+    inside = Path(name) / "model"
+    return (inside, inside.parent) if exists(inside) and inside.is_dir() else (name, None)
 
 
 def _read_card(folder: Path | None) -> dict:

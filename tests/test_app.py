@@ -15,7 +15,7 @@ from app.mask_and_decode import answers
 from app.mask_and_decode import page as page_of_masks
 from app.workbench import bench, catalogue, figures, links, rooms, session, top_row
 from app.workbench.clip import ClipAddress, Upload, load_clip
-from app.workbench.models import DEMO
+from app.workbench.models import DEMO, ModelAddress
 from vjepa.errors import InputError
 
 ROOT = Path(__file__).parents[1]
@@ -415,6 +415,19 @@ def test_what_nobody_foresaw_is_one_sentence_with_a_number(monkeypatch, caplog):
     reference = re.search(r"number (\w{8}) ", error.value)[1]
     told = next(record for record in caplog.records if reference in record.getMessage())
     assert "/etc/no/such/secret" in str(told.exc_info[1])
+
+
+def test_a_model_that_cannot_be_opened_is_not_tried_on_and_on():
+    state = session.start_state()
+    state.painted, state.opening = True, ModelAddress("/no/such/model")
+    room = rooms.model_room(state.opening)
+    bench.open_awaited(state)
+    with pytest.raises(InputError):
+        room.loading.result(60)
+    failed = room.loading
+    assert bench.open_awaited(state)  # else its sentence would never come
+    assert room.loading is failed
+    rooms.all_rooms().close(room.address)
 
 
 def test_starts_that_differ_little_are_other_clips():

@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny import TINY
 
+import decoder
 import vjepa
 from vjepa import checkpoint
 from vjepa.analysis.attentive import AttentiveProbe, save_probe
@@ -261,6 +262,15 @@ def test_absurd_configs_allocate_nothing(official, folder, values):
         path = config / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
         refused(vjepa.load, source)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_a_device_and_an_endless_name_are_refused_at_once(tmp_path):
+    """A pipe that nobody writes to is read without an end."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", "a" * 5_000, "/" + "a/" * 3_000):
+        for load in (vjepa.load, vjepa.load_probe, decoder.Explorer.load):
+            assert len(refused(load, path)) < 400
 
 
 @either

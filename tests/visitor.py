@@ -218,8 +218,9 @@ class Visitor:
         if kind == "new_session":
             self.running = True
             self.session = message.new_session.initialize.session_id or self.session
-            if not message.metadata.run.fragment_ids:
+            if not message.metadata.run.fragment_ids:  # the whole page is drawn anew
                 self.timers.clear()
+                self.warnings.clear()
         elif kind == "auto_rerun":
             interval = message.auto_rerun.interval
             self.timers[message.auto_rerun.fragment_id] = time.monotonic() + interval, interval

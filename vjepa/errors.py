@@ -8,12 +8,18 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+LONG_WORD = re.compile(r"(\S{120})\S{80,}(\S{60})")
+
 
 class InputError(ValueError):
     """Bad input: the message is one sentence that says what is wrong and what to do.
 
-    The command line prints it and exits with code 2; the app shows it and stays usable.
+    The command line prints it and exits with code 2; the app shows it and stays usable. A word
+    that is longer than any name (a path of 5,000 letters, say) is shortened in it.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(LONG_WORD.sub(r"\1...\2", message))
 
 
 class StoppedError(KeyboardInterrupt):

@@ -146,12 +146,20 @@ def await_model() -> None:
     The first run belongs to the first paint, which importing torch would hold up; the second is
     the browser's own.
     """
-    state = visitor()
-    if state.painted:
-        awaited(state).open()
-    state.painted = True
-    if awaited(state).ready:
+    if open_awaited(visitor()):
         st.rerun()
+
+
+def open_awaited(state: State) -> bool:
+    """Starts loading the model that is awaited; whether it is here, or turned out to be none.
+
+    One that could not be opened is not tried again: the run of the page says so.
+    """
+    room = awaited(state)
+    if state.painted and not room.ready:
+        room.open()
+    state.painted = True
+    return room.ready
 
 
 def take_stroke(state: State, clip: Clip) -> str:
