@@ -143,9 +143,14 @@ class Siege:
         if here.upload(*what) >= 300:
             return {"The server took no such file."}
         here.run()
-        here.listen(lambda: here.finished > before and is_settled(here), PATIENCE)
-        if not here.warnings and not clip_of(here).startswith("upload"):
-            raise OSError("Nobody said a word.")
+        here.listen(
+            lambda: (
+                here.finished > before
+                and is_settled(here)
+                and (here.warnings or clip_of(here).startswith("upload"))
+            ),
+            PATIENCE,
+        )
         return self.said_by(here)
 
     def link(self, what: str) -> set[str]:
