@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,7 +17,9 @@ HEIGHT = 190
 MARGIN = {"l": 0, "r": 8, "t": 8, "b": 0}
 MAP_SIDE, STRIP = 300, 78
 """Pixels of the map of tokens, and of a vector's strip."""
+PICTURE_ROW = 64
 BLUE, ORANGE, GREEN, GREY = COLOURS
+LINES = (BLUE, ORANGE, GREEN, "#cc79a7", GREY)
 HIDDEN, SEEN = "rgba(20,20,24,.86)", "rgba(255,255,255,.04)"
 
 
@@ -108,6 +111,56 @@ def token_rows(rows: dict[str, Float[np.ndarray, " D"]]) -> go.Figure:
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     figure.update_annotations(x=0, xanchor="left", font_size=13)
     return _plain(figure, STRIP * len(rows)).update_layout(margin=MARGIN | {"t": 26})
+
+
+def trainings(runs: Mapping[str, Sequence[Any]], steps: int) -> go.Figure:
+    """Loss, spread and rank of some trainings, side by side.
+
+    Args:
+        runs: the checkups of each by its title, the newest last.
+        steps: of a whole training.
+    """
+    titles = ("loss", "spread over clips", "effective rank")
+    figure = make_subplots(cols=3, column_titles=titles, horizontal_spacing=0.07)
+    for number, (title, checks) in enumerate(runs.items()):
+        newest = number == len(runs) - 1
+        line = {"color": LINES[number % len(LINES)], "width": 3 if newest else 1.5}
+        for column, name in enumerate(("loss", "spread", "rank"), start=1):
+            figure.add_scatter(
+                x=[check.step for check in checks],
+                y=[getattr(check, name) for check in checks],
+                name=title,
+                legendgroup=title,
+                showlegend=column == 1,
+                mode="lines",
+                line=line,
+                hovertemplate="step %{x}: %{y:.2f}",
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(range=[0, steps], showgrid=False, nticks=4, title="step")
+    figure.update_yaxes(rangemode="tozero", nticks=5)
+    for column, most in enumerate((1.0, 1.1), start=1):
+        figure.update_yaxes(range=[0, most], row=1, col=column)
+    legend = {"orientation": "h", "y": -0.35, "x": 0}
+    size = {"height": HEIGHT + 60, "margin": MARGIN | {"t": 26}}
+    return figure.update_layout(**size, legend=legend, showlegend=bool(runs))
+
+
+def features_picture(picture: UInt8[np.ndarray, "H W 3"], rows: Sequence[str]) -> go.Figure:
+    """Clips, and their features as colours below them.
+
+    Args:
+        picture: rows of equal height.
+        rows: what to call each of them.
+    """
+    height, width = picture.shape[:2]
+    figure = go.Figure(go.Image(z=picture, hoverinfo="skip"))
+    places = (np.arange(len(rows)) + 0.45) * height / len(rows)
+    figure.update_yaxes(tickvals=places, ticktext=list(rows), showgrid=False, fixedrange=True)
+    figure.update_xaxes(visible=False, fixedrange=True)
+    size = {"height": PICTURE_ROW * len(rows), "width": PICTURE_ROW * len(rows) * width // height}
+    return _plain(figure).update_layout(**size, margin=dict.fromkeys("rtb", 0), dragmode=False)
 
 
 def _plain(figure: go.Figure, height: int = HEIGHT) -> go.Figure:

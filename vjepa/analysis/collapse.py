@@ -8,6 +8,7 @@ each of them can be taken away.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -69,12 +70,12 @@ class Safeguards:
 
 
 @dataclass(frozen=True)
-class Look:
+class Checkup:
     """What a training has come to.
 
     Attributes:
         step: optimizer steps so far.
-        loss: L1 error of the predictions, averaged since the last look.
+        loss: L1 error of the predictions, averaged since the last one.
         spread: standard deviation of the features over held-out clips: near 1, and 0 if the encoder
             says the same of all of them.
         rank: effective rank of these differences, 1 to the width of the features.
@@ -90,29 +91,30 @@ class Look:
 
 
 def trained(
-    safeguards: Safeguards, seed: int, steps: int = STEPS, seconds: float = float("inf")
-) -> Iterator[Look]:
-    """Trains a fresh model, and looks at it every few steps.
+    safeguards: Safeguards, seed: int, steps: int = STEPS, until: float = math.inf
+) -> Iterator[Checkup]:
+    """Trains a fresh model, and checks it every few steps.
 
     Args:
         safeguards: which are in place.
         seed: of weights, clips and masks.
         steps: how many at most.
-        seconds: after which it ends, done or not.
+        until: when it ends, done or not, as `time.time` counts.
     """
     model, generator = _fresh(seed), Generator().manual_seed(seed)
-    clips, held = _clips("train", CLIPS, generator), _clips("test", HELD_OUT, generator)
+    clips = normalize(_drawn("train", CLIPS, generator)).contiguous()
+    held = normalize(held_out()).contiguous()
     model.target_encoder.requires_grad_(not safeguards.stop_gradient)
     optimizer = torch.optim.AdamW(model.parameters(), LR, fused=True)
-    until, losses = time.monotonic() + seconds, []
+    losses: list[float] = []
     for step in count():
         batch = clips[torch.randint(len(clips), (BATCH,), generator=generator)]
         loss = objective(model, batch, safeguards, generator)
         losses.append(loss.item())
         if step % EVERY == 0:
-            yield _look(model, held, step, losses)
+            yield _check(model, held, step, losses)
             losses = []
-        if step == steps or time.monotonic() > until:
+        if step == steps or time.time() > until:
             return
         optimizer.zero_grad()
         loss.backward()
@@ -120,11 +122,17 @@ def trained(
         model.update_target(MOMENTUM if safeguards.moving_average else 0.0)
 
 
+def trained_alone(safeguards: Safeguards, seed: int, until: float) -> Iterator[Checkup]:
+    """The same, on one thread: for a process of its own beside others that answer."""
+    torch.set_num_threads(1)
+    yield from trained(safeguards, seed, until=until)
+
+
 def verdict(spreads: Sequence[float]) -> str:
     """What has become of the features: "hold", "sink" or "collapse".
 
     Args:
-        spreads: of all looks so far, that at the random weights first.
+        spreads: of all checks so far, that at the random weights first.
     """
     left = spreads[-1] / spreads[0]
     return "hold" if left >= HOLDS else "collapse" if left <= COLLAPSES else "sink"
@@ -166,13 +174,17 @@ def _fresh(seed: int) -> VJEPA:
         return VJEPA(SHAPE)
 
 
-def _clips(split: str, number: int, generator: Generator) -> Float[Tensor, "B C T H W"]:
-    world = World(1, SHAPE.image_size, SHAPE.num_frames, split)
-    return normalize(world.sample(number, generator).frames).contiguous()
+def _drawn(split: str, number: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+    return World(1, SHAPE.image_size, SHAPE.num_frames, split).sample(number, generator).frames
 
 
-def _look(model: VJEPA, held: Tensor, step: int, losses: list[float]) -> Look:
-    return Look(
+def held_out() -> UInt8[Tensor, "B T H W 3"]:
+    """The clips that every training is looked at with: other things, before other backdrops."""
+    return _drawn("test", HELD_OUT, Generator().manual_seed(0))
+
+
+def _check(model: VJEPA, held: Tensor, step: int, losses: list[float]) -> Checkup:
+    return Checkup(
         step, float(np.mean(losses)), **health(model, held), colours=colours(model, held[:SHOWN])
     )
 
