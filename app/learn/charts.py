@@ -163,5 +163,64 @@ def features_picture(picture: UInt8[np.ndarray, "H W 3"], rows: Sequence[str]) -
     return _plain(figure).update_layout(**size, margin=dict.fromkeys("rtb", 0), dragmode=False)
 
 
+def outcome_bars(
+    values: Float[np.ndarray, " n"], median: float, mad: float, mean: float
+) -> go.Figure:
+    """A distribution, its median with the mean deviation around it, and its mean."""
+    figure = go.Figure(
+        go.Histogram(
+            x=values, nbinsx=60, marker_color=GREY, opacity=0.6, hovertemplate="%{x}: %{y}"
+        )
+    )
+    figure.add_vrect(median - mad, median + mad, fillcolor=BLUE, opacity=0.18, line_width=0)
+    figure.add_vline(median, line={"color": BLUE, "width": 3}, annotation_text="median")
+    mark = {"annotation_text": "mean", "annotation_position": "bottom right"}
+    figure.add_vline(mean, line={"color": ORANGE, "width": 3, "dash": "dash"}, **mark)
+    figure.update_xaxes(title="what comes", showgrid=False)
+    figure.update_yaxes(visible=False)
+    return _plain(figure).update_layout(margin=MARGIN | {"t": 24})
+
+
+def guess_errors(
+    guesses: Float[np.ndarray, " g"], errors: Float[np.ndarray, "2 g"], now: float
+) -> go.Figure:
+    """Mean absolute and root mean squared error of every guess, and the guess on screen."""
+    figure = go.Figure()
+    kinds = (("L1", BLUE, "solid"), ("L2 (root)", ORANGE, "dash"))
+    for values, (name, colour, dash) in zip(errors, kinds, strict=True):
+        least = int(values.argmin())
+        line = {"color": colour, "dash": dash}
+        tip = "guess %{x:.2f}: %{y:.2f}"
+        figure.add_scatter(x=guesses, y=values, name=name, line=line, hovertemplate=tip)
+        marker = {"color": colour, "size": 11}
+        spot = {"x": guesses[[least]], "y": values[[least]], "marker": marker, "mode": "markers"}
+        figure.add_scatter(**spot, showlegend=False, hoverinfo="skip")
+    figure.add_vline(now, line={"color": GREEN, "width": 2}, annotation_text="your guess")
+    figure.update_xaxes(title="guess", showgrid=False)
+    figure.update_yaxes(title="error", rangemode="tozero", nticks=5)
+    legend = {"orientation": "h", "y": -0.3, "x": 1, "xanchor": "right", "yanchor": "top"}
+    size = {"height": HEIGHT + 20, "margin": MARGIN | {"t": 24}}
+    return figure.update_layout(**size, legend=legend)
+
+
+def gradient_lines(
+    degrees: Float[np.ndarray, " a"], curves: Mapping[str, Float[np.ndarray, " a"]]
+) -> go.Figure:
+    """Gradients over the angle; the second of the curves is drawn as dots on the first."""
+    figure = go.Figure()
+    looks = (
+        {"mode": "lines", "line": {"color": BLUE, "width": 7}, "opacity": 0.45},
+        {"mode": "markers", "marker": {"color": BLUE, "size": 7}},
+        {"mode": "lines", "line": {"color": ORANGE, "dash": "dash"}},
+    )
+    for (name, values), look in zip(curves.items(), looks, strict=True):
+        tip = "%{x:.0f} degrees: %{y:.3f}"
+        figure.add_scatter(x=degrees, y=values, name=name, hovertemplate=tip, **look)
+    figure.update_xaxes(title="angle: 0 keeps all that matters, 90 nothing", dtick=30)
+    figure.update_yaxes(title="gradient", nticks=5)
+    legend = {"orientation": "h", "y": -0.32, "x": 0, "yanchor": "top"}
+    return figure.update_layout(height=HEIGHT + 80, margin=MARGIN, legend=legend)
+
+
 def _plain(figure: go.Figure, height: int = HEIGHT) -> go.Figure:
     return figure.update_layout(height=height, margin=MARGIN, showlegend=False)
