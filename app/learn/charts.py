@@ -222,5 +222,49 @@ def gradient_lines(
     return figure.update_layout(height=HEIGHT + 80, margin=MARGIN, legend=legend)
 
 
+def surprise_lines(lines: Mapping[str, Float[np.ndarray, " t"]], moment: int) -> go.Figure:
+    """Surprise over time of one scene in several versions.
+
+    Args:
+        lines: mean error of each time step by what becomes of the thing; NaN is left out.
+        moment: from which on it is cut out, from 1.
+    """
+    figure = go.Figure()
+    looks = ((BLUE, "solid"), (ORANGE, "solid"), (GREY, "dot"))
+    for (title, values), (colour, dash) in zip(lines.items(), looks, strict=True):
+        figure.add_scatter(
+            x=np.arange(1, len(values) + 1),
+            y=values,
+            name=title,
+            mode="lines+markers",
+            line={"color": colour, "dash": dash},
+            hovertemplate="moment %{x}: %{y:.3f}",
+        )
+    note = {"annotation_text": "cut", "annotation_position": "top left"}
+    figure.add_vline(moment - 0.5, line_dash="dot", line_width=1, **note)
+    figure.update_xaxes(title="moment", dtick=1, showgrid=False)
+    figure.update_yaxes(title="surprise there", rangemode="tozero", nticks=5)
+    legend = {"orientation": "h", "y": -0.3, "x": 0, "yanchor": "top"}
+    size = {"height": HEIGHT + 40, "margin": MARGIN | {"t": 20}}
+    return figure.update_layout(**size, legend=legend)
+
+
+def likeness_bars(scores: Mapping[str, float]) -> go.Figure:
+    """PSNR by what was decoded from."""
+    bar = go.Bar(
+        x=list(scores.values()),
+        y=list(scores),
+        orientation="h",
+        marker_color=[BLUE if name.startswith("predictions") else GREY for name in scores],
+        text=[f"{score:.1f}" for score in scores.values()],
+        textposition="inside",
+        insidetextanchor="start",
+        textfont_color="white",
+        hovertemplate="%{y}: %{x:.2f} dB<extra></extra>",
+    )
+    figure = go.Figure(bar).update_yaxes(autorange="reversed").update_layout(bargap=0.25)
+    return _plain(figure.update_xaxes(title="likeness, dB"))
+
+
 def _plain(figure: go.Figure, height: int = HEIGHT) -> go.Figure:
     return figure.update_layout(height=height, margin=MARGIN, showlegend=False)
