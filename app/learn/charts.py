@@ -266,5 +266,30 @@ def likeness_bars(scores: Mapping[str, float]) -> go.Figure:
     return _plain(figure.update_xaxes(title="likeness, dB"))
 
 
+def shares_lines(
+    amounts: Sequence[int], shares: Mapping[str, Sequence[float]], tokens: float, now: int
+) -> go.Figure:
+    """What the static takes of each loss, over how much static there is.
+
+    Args:
+        amounts: per cent.
+        shares: of each loss by its name, one for each amount.
+        tokens: the share of the hidden tokens that are static: what it would take were it like the
+            rest.
+        now: the amount on screen.
+    """
+    figure = go.Figure()
+    for (name, values), colour in zip(shares.items(), (BLUE, ORANGE), strict=True):
+        tip = "%{x} % static: %{y:.0%}"
+        line = {"color": colour}
+        figure.add_scatter(x=list(amounts), y=list(values), name=name, line=line, hovertemplate=tip)
+    figure.add_hline(tokens, line_dash="dot", line_width=1, annotation_text="its share of tokens")
+    figure.add_vline(now, line={"color": GREEN, "width": 1})
+    figure.update_xaxes(title="static, %", showgrid=False)
+    figure.update_yaxes(title="share of the loss", tickformat=".0%", rangemode="tozero", nticks=5)
+    legend = {"orientation": "h", "y": -0.3, "x": 0, "yanchor": "top"}
+    return figure.update_layout(height=HEIGHT + 40, margin=MARGIN, legend=legend)
+
+
 def _plain(figure: go.Figure, height: int = HEIGHT) -> go.Figure:
     return figure.update_layout(height=height, margin=MARGIN, showlegend=False)

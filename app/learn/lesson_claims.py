@@ -40,7 +40,7 @@ draws them. It is given the predictions of the *hidden* tokens alone, and nothin
 clip. But a decoder can invent: how much of a picture was *predicted*, and how much would be there
 anyway?
 
-Ask with controls. All of these start from the same noise, and all but one are wrong on purpose:
+Ask with controls, from the same noise but for one of them:
 """
 READ = """
 - **True features** are the *ceiling*: what is missing here is lost by features or decoder, and no

@@ -13,6 +13,7 @@ from app.learn import (
     lesson_collapse,
     lesson_masks,
     lesson_median,
+    lesson_pixels,
     lesson_predictor,
     lesson_surprise,
 )
@@ -46,6 +47,7 @@ LESSONS = {
     "predictor": Lesson("The predictor", lesson_predictor.lesson),
     "collapse": Lesson("Why not a constant", lesson_collapse.lesson, needs_model=False),
     "median": Lesson("L1 and the median", lesson_median.lesson, needs_model=False),
+    "pixels": Lesson("Features or pixels", lesson_pixels.lesson),
     "surprise": Lesson("Surprise", lesson_surprise.lesson),
     "claims": Lesson("What a decoder may claim", lesson_claims.lesson),
 }
