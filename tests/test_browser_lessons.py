@@ -1,4 +1,4 @@
-"""The page "Learn" in a browser: every lesson with its figure and its answer, and a live training."""
+"""The page "Learn" in a browser: every lesson with its figure and answer, and a live training."""
 
 import pytest
 from browser import PATIENCE, serving
