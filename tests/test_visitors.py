@@ -127,11 +127,19 @@ class Executioner(threading.Thread):
 
     def run(self) -> None:
         while not self.over.wait(0.05):
-            for worker in self.server.children():
+            for worker in workers_of(self.server):
                 with suppress(psutil.Error):
-                    if any("spawn_main" in word for word in worker.cmdline()):
-                        worker.send_signal(signal.SIGABRT)
-                        self.aborted += 1
+                    worker.send_signal(signal.SIGABRT)
+                    self.aborted += 1
+
+
+def workers_of(server: psutil.Process) -> list[psutil.Process]:
+    found = []
+    for child in server.children():
+        with suppress(psutil.Error):
+            if any("spawn_main" in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 def test_while_one_upload_aborts_its_processes_another_visitor_paints(
@@ -142,6 +150,7 @@ def test_while_one_upload_aborts_its_processes_another_visitor_paints(
         other.wait_for_answer()
         executioner = Executioner(server)
         executioner.start()
+        psutil.wait_procs(workers_of(server), timeout=PATIENCE)  # a warm one would be too quick
         upload(visitor, "aborts.mp4", data)
         for mask in strokes(2, seed=6):
             other.wait_for_answer(other.paint(mask))
