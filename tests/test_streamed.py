@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import write_video
+from conftest import write_classes
 from PIL import Image
-from tiny import TINY
+from tiny import TINY, tiny_model
 
 import vjepa.__main__ as commands
 from vjepa import checkpoint
@@ -18,27 +18,18 @@ from vjepa.analysis.streamed import StreamConfig, TrainingClips, outputs_of, pla
 from vjepa.data.datasets import LabelledVideos, open_dataset
 from vjepa.data.views import read_views
 from vjepa.errors import InputError
-from vjepa.model import VJEPA
 
 
 @pytest.fixture(scope="module")
 def model():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return VJEPA(TINY).eval().requires_grad_(False)
+    return tiny_model()
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     """Class folders of dark and of bright videos, one of them broken."""
-    root, rng = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
-    for split, count in (("train", 4), ("test", 2)):
-        for name, level in (("dark", 40), ("bright", 200)):
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                frames = rng.integers(level, level + 30, (6, 48, 64, 3), dtype=np.uint8)
-                write_video(folder / f"{number}.mp4", frames, 10)
+    root = tmp_path_factory.mktemp("videos")
+    write_classes(root, {"train": 4, "test": 2}, length=6)
     (root / "train" / "dark" / "1.mp4").write_bytes(b"no video")
     return root
 
