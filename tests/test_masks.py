@@ -47,7 +47,7 @@ def test_multiblock_spans_all_time(kind):
 
 
 def test_blocks_have_the_stated_area_and_aspect():
-    shapes = [masks._block_shape(14, 14, 0.15, generator(seed)) for seed in range(100)]
+    shapes = [masks.block_shape(14, 14, 0.15, generator(seed)) for seed in range(100)]
     assert all(abs(rows * columns - 29) <= 5 for rows, columns in shapes)
     # .75 to 1.5 before the sides are rounded
     assert all(0.5 <= rows / columns <= 2 for rows, columns in shapes)

@@ -64,13 +64,19 @@ def multiblock_batch(
         raise InputError(f"There is no mask kind {kind!r}; choose one of {', '.join(KINDS)}.")
     t, h, w = grid
     count, scale = KINDS[kind]
-    block = _block_shape(h, w, scale, shared or generator)
+    block = block_shape(h, w, scale, shared or generator)
     frames = _draw_frames(h, w, block, batch, count, generator)
     return frames.unsqueeze(1).expand(batch, t, h, w).contiguous()
 
 
-def _block_shape(h: int, w: int, scale: float, generator: Generator) -> tuple[int, int]:
-    """Height and width of a block: the area fixed, the aspect ratio uniform in (.75, 1.5)."""
+def block_shape(h: int, w: int, scale: float, generator: Generator) -> tuple[int, int]:
+    """Height and width of a block: the area fixed, the aspect ratio uniform in (.75, 1.5).
+
+    Args:
+        h, w: of the frame, in tokens.
+        scale: the block's share of it.
+        generator: of the aspect ratio.
+    """
     area = int(h * w * scale)
     low, high = ASPECT_RATIO
     aspect = low + (high - low) * torch.rand((), generator=generator).item()

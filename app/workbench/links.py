@@ -20,6 +20,7 @@ from vjepa.errors import InputError
 SETTINGS = (
     *("layer", "fit", "points", "axes", "colour", "predictions"),
     *("denoising", "centred", "probe", "labels", "happens", "post", "scene", "clips", "cases"),
+    *("lesson", "share", "draw", "at", "noise", "stop", "average", "guess"),
 )
 """Settings of pages that a link may hold; the pages know what each can be."""
 LONGEST = 20
