@@ -142,6 +142,18 @@ def test_boxes_over_a_part_of_the_time_leave_what_they_hide_seen_at_another_mome
         assert not drawn.all(1).any()  # no place is hidden through all time
 
 
+def test_boxes_around_what_moves_hide_it_and_all_hide_as_much():
+    motion = torch.zeros(40, *GRID)
+    motion[:, :, 5, 1] = 1.0  # a thing that turns where it is
+    motion[20:] = 0  # and clips of which nothing is known
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        drawn = masks.span_batch(GRID, 40, generator=generator, motion=motion)
+        assert len(drawn.flatten(1).sum(1).unique()) == 1
+        assert drawn[:20, :, 5, 1].any(1).all()
+        assert len(torch.stack([m.any(0).float() for m in drawn[20:]]).unique(dim=0)) > 2
+
+
 def test_training_draws_the_kinds_in_the_shares_asked_for():
     def long_masks(**shares):
         generator = torch.Generator().manual_seed(1)
