@@ -120,7 +120,7 @@ def trainings(runs: Mapping[str, Sequence[Any]], steps: int) -> go.Figure:
         runs: the checkups of each by its title, the newest last.
         steps: of a whole training.
     """
-    titles = ("loss", "spread over clips", "effective rank")
+    titles = ("loss", "spread", "rank")
     figure = make_subplots(cols=3, column_titles=titles, horizontal_spacing=0.07)
     for number, (title, checks) in enumerate(runs.items()):
         newest = number == len(runs) - 1
