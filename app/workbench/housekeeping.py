@@ -12,6 +12,7 @@ from streamlit import runtime
 from streamlit.logger import get_logger
 
 from app.workbench import models
+from app.workbench.live import the_watched
 from app.workbench.memory import the_memory
 from app.workbench.rooms import all_rooms, model_room
 from app.workbench.uploads import all_guests, set_quota
@@ -57,13 +58,14 @@ def _tell_failure(opening: Future) -> None:
         log.error("%s could not be opened: %s", models.default().title, error)
 
 
-def _is_served() -> bool:
-    """Whether browsers come; where pages are tested without, a stand-in is in the server's place."""
-    return runtime.exists() and isinstance(runtime.get_instance(), runtime.Runtime)
+def _has_visitors() -> bool:
+    """Whether there is a server, and a browser connected to it."""
+    connected = runtime.RuntimeState.ONE_OR_MORE_SESSIONS_CONNECTED
+    return runtime.exists() and runtime.get_instance().state is connected
 
 
 def _keep() -> None:
-    if _is_served():
+    if _has_visitors():
         time.sleep(FIRST_PAINT)
         open_default()
     while True:
@@ -78,6 +80,7 @@ def sweep() -> None:
     """Ends what nobody needs any more."""
     all_rooms().sweep()
     all_guests().sweep()
+    the_watched().sweep()
     the_memory().forget_old()
 
 

@@ -19,7 +19,8 @@ from vjepa.errors import InputError
 
 SETTINGS = (
     *("layer", "fit", "points", "axes", "colour", "predictions"),
-    *("centred", "probe", "labels", "happens", "post", "scene", "clips", "cases"),
+    *("denoising", "centred", "probe", "labels", "happens", "post", "scene", "clips", "cases"),
+    *("lesson", "share", "draw", "at", "noise", "stop", "average", "guess"),
 )
 """Settings of pages that a link may hold; the pages know what each can be."""
 LONGEST = 20
