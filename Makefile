@@ -3,12 +3,13 @@
 # make test       set up .venv and a browser once, run every check
 # make lint       only the checks that take seconds; make format mends what they find
 # make notebooks  run the notebooks, keep their new outputs
+# make docs       README, guides, notebooks and API as pages: site/index.html
 # make clean      forget the set-up
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help app serve test lint format notebooks clean
+.PHONY: help app serve test lint format notebooks docs clean
 
 BIN := .venv/bin
 RUN_READY := .venv/.ready-to-run
@@ -37,6 +38,9 @@ format: $(TEST_READY)
 
 notebooks: $(TEST_READY)
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+docs: $(TEST_READY)
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv

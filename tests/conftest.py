@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from playwright.sync_api import Browser, sync_playwright
+from browser import open_page, serving
+from playwright.sync_api import Browser, Page, sync_playwright
 from stored import load
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,25 @@ def browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory) -> Iterator[str]:
+    """The app on a server of its own."""
+    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """The app's first page with its first answer; no script on it may fail."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    open_page(page, address)
+    yield page
+    page.close()
+    assert not errors
 
 
 @pytest.fixture(autouse=True)
