@@ -4,7 +4,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import PATIENCE
 
-PAGES = ("mask-and-decode", "embeddings", "similarity", "surprise", "probes", "evaluation")
+PAGES = (
+    *("mask-and-decode", "embeddings", "similarity", "surprise", "probes", "evaluation"),
+    "learn",
+)
 READY = '.panels[data-answer="shown"], .views[data-shown], .js-plotly-plot'
 WIDTHS = (320, 390, 720)
 
