@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Generator, Tensor
 
 import decoder
@@ -260,7 +260,7 @@ class Explorer:
         *,
         mask_type: str | int = "long",
         guidance_scale: float = 1.0,
-        callback: Callable[[int, Tensor], None] | None = None,
+        callback: Callable[[int, Tensor, Tensor], None] | None = None,
     ) -> Prediction:
         """Predicts behind the mask, and decodes one sample a seed.
 
@@ -270,7 +270,7 @@ class Explorer:
             steps: of the diffusion; 1 gives the expected image.
             mask_type: which learned mask token stands for what is hidden, "short" or "long".
             guidance_scale: above 1 the decoder exaggerates what the features say.
-            callback: called after each step of the diffusion.
+            callback: called in each step of the diffusion with (step, tubelets given, guessed).
 
         Raises:
             InputError: no clip yet; a mask of another shape, empty or full; no seed or no step; no
@@ -285,10 +285,16 @@ class Explorer:
         targets = clip.targets[:, seen.target_idx]
         with watch.stage("decode"):
             tubelets = self._decode(seen, targets, seeds, steps, guidance_scale, callback)
-        canvas = self.pipeline.canvas(self.config)
-        frames = canvas.paste(clip.frames, tubelets, mask).numpy()
+        frames = self.paste(tubelets, mask)
         found = self._inspection(seen, mask, watch)
         return Prediction(frames=frames[:-1], ceiling=frames[-1], **vars(found))
+
+    def paste(
+        self, tubelets: Float[Tensor, "S M P"], mask: Bool[Tensor, "t h w"]
+    ) -> UInt8[np.ndarray, "S T H W 3"]:
+        """The clip with the decoder's tubelets where the mask hides, one clip a sample."""
+        canvas = self.pipeline.canvas(self.config)
+        return canvas.paste(self._current.frames, tubelets, mask).numpy()
 
     @torch.no_grad()
     def inspect(self, mask: np.ndarray | Tensor, *, mask_type: str | int = "long") -> Inspection:

@@ -53,7 +53,7 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         generator: Sequence[Generator],
         num_inference_steps: int = 4,
         guidance_scale: float = 1.0,
-        callback_on_step_end: Callable[[int, Tensor], None] | None = None,
+        callback_on_step_end: Callable[[int, Tensor, Tensor], None] | None = None,
     ) -> Float[Tensor, "B M P"]:
         """Samples the hidden tubelets.
 
@@ -65,7 +65,8 @@ class PredictionDecoderPipeline(DiffusionPipeline):
             num_inference_steps: steps of the Euler solver; 1 gives the expected image, not a
                 sample.
             guidance_scale: 1 follows the condition; more exaggerates it against the null one.
-            callback_on_step_end: called with (step, the clean tubelets as guessed so far).
+            callback_on_step_end: called with (step, the tubelets that the network was given, the
+                clean ones that it made of them); the last of these are what is returned.
 
         Returns:
             clean tubelets, float32: pixels, -1..1, or latents.
@@ -80,9 +81,9 @@ class PredictionDecoderPipeline(DiffusionPipeline):
             last = step == num_inference_steps - 1
             clean = self._clean(x, sigma, features, target_idx, condition, guidance_scale, last)
             flow = velocity(x, clean, sigma)
-            x = self.scheduler.step(flow, timestep, x, return_dict=False)[0]
             if callback_on_step_end:
-                callback_on_step_end(step, clean)
+                callback_on_step_end(step, x, clean)
+            x = self.scheduler.step(flow, timestep, x, return_dict=False)[0]
         return x.clamp(-1, 1) if self.vae is None else x
 
     def _noise(self, target_idx: Tensor, generator: Sequence[Generator]) -> Tensor:

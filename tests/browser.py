@@ -1,6 +1,7 @@
 """The app in a real browser: a server of its own, and words for what a visitor does."""
 
 import base64
+import os
 import socket
 import subprocess
 import sys
@@ -20,20 +21,27 @@ PATIENCE = 300_000  # ms; a machine that trains beside the tests is slow
 
 
 @contextmanager
-def serving(log: Path, script: Path = ROOT / "app" / "main.py") -> Iterator[str]:
-    """Runs the app, or another script, on a free port until the block ends; gives its address."""
+def serving(log: Path, script: Path = ROOT / "app" / "main.py", home: Path = ROOT) -> Iterator[str]:
+    """Runs the app, or another script, on a free port until the block ends; gives its address.
+
+    Args:
+        log: what the server says.
+        script: what it runs.
+        home: the checkout whose packages it imports.
+    """
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
     options = {"port": port, "address": "127.0.0.1", "headless": "true", "fileWatcherType": "none"}
     command += [f"--server.{name}={value}" for name, value in options.items()]
-    with running(command, log, port) as address:
+    with running(command, log, port, home) as address:
         yield address
 
 
 @contextmanager
-def running(command: list[str], log: Path, port: int) -> Iterator[str]:
+def running(command: list[str], log: Path, port: int, home: Path = ROOT) -> Iterator[str]:
     """Runs a server until the block ends; gives its address."""
-    with log.open("w") as out, subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out) as app:
+    place = {"cwd": home, "env": os.environ | {"PYTHONPATH": str(home)}}
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out, **place) as app:
         try:
             yield _wait_until_up(f"http://127.0.0.1:{port}")
         finally:

@@ -2,17 +2,11 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import PATIENCE, serving
+from browser import PATIENCE
 
 PAGES = ("mask-and-decode", "embeddings", "similarity", "surprise", "probes", "evaluation")
 READY = '.panels[data-answer="shown"], .views[data-shown], .js-plotly-plot'
 WIDTHS = (320, 390, 720)
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
-        yield address
 
 
 def opened(browser, address, name, **options):

@@ -10,7 +10,6 @@ from browser import (
     paint,
     panel,
     pixels,
-    serving,
     show,
     wait_for_answer,
 )
@@ -26,23 +25,6 @@ DECODED = ("sample-0", "sample-1", "sample-2", "sample-3", "ceiling")
 def first_clip():
     """The clip that a visitor sees who asks for none."""
     return bundled_clips()[catalogue.first_clip()]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
-        yield address
-
-
-@pytest.fixture
-def page(browser, address):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    errors = []
-    page.on("pageerror", lambda error: errors.append(error))
-    open_page(page, address)
-    yield page
-    page.close()
-    assert not errors
 
 
 def wait_for_link(page, hidden):
@@ -209,3 +191,11 @@ def test_back_and_forward_lead_from_clip_to_clip(page):
     page.go_forward()
     wait_for("city_timelapse")
     assert "seed=4" in page.url
+    page.go_back()
+    wait_for(catalogue.first_clip())
+    page.locator('[data-clip="city_timelapse"]').click()
+    wait_for("city_timelapse")
+    page.get_by_role("button", name="Timing").click()
+    page.get_by_role("spinbutton", name="start, s").fill("0.5")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => vjepaStage.clip?.id === 'bundled-city_timelapse@0.5'")

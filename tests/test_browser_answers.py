@@ -2,26 +2,9 @@
 
 import numpy as np
 import pytest
-from browser import grid, mask, open_page, paint, panel, serving, show, wait_for_answer
+from browser import grid, mask, open_page, paint, panel, show, wait_for_answer
 
 SAMPLES = [f"sample-{i}" for i in range(4)]
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
-        yield address
-
-
-@pytest.fixture
-def page(browser, address):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    errors = []
-    page.on("pageerror", lambda error: errors.append(error))
-    open_page(page, address)
-    yield page
-    page.close()
-    assert not errors
 
 
 def side(page, name):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browser import grid, mask, open_page, paint, panel, serving, show, wait_for_answer
+from browser import grid, mask, paint, panel, serving, show, wait_for_answer
 
 CHANGING = ("nearest", "pca-predicted", "pca-true", "error", "distance")
 
@@ -12,17 +12,6 @@ def address(tmp_path, monkeypatch):
     monkeypatch.setenv("VJEPA_MODELS", str(tmp_path / "models"))
     with serving(tmp_path / "log.txt") as address:
         yield address
-
-
-@pytest.fixture
-def page(browser, address):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    errors = []
-    page.on("pageerror", lambda error: errors.append(error))
-    open_page(page, address)
-    yield page
-    page.close()
-    assert not errors
 
 
 def open_model(page, path):

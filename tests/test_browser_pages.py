@@ -2,13 +2,7 @@
 
 import numpy as np
 import pytest
-from browser import PATIENCE, drag, grid, mask, paint, pixels, serving, show
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
-        yield address
+from browser import PATIENCE, drag, grid, mask, paint, pixels, show
 
 
 @pytest.fixture

@@ -2,25 +2,13 @@
 
 import numpy as np
 import pytest
-from browser import drag, grid, mask, open_page, paint, serving, show, wait_for_answer
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
-        yield address
+from browser import drag, grid, mask, paint, show, wait_for_answer
 
 
 @pytest.fixture
-def page(browser, address):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    errors = []
-    page.on("pageerror", lambda error: errors.append(error))
-    open_page(page, address)
+def page(page):
     page.locator('[data-act="clear"]').click()
-    yield page
-    page.close()
-    assert not errors
+    return page
 
 
 def block(page, rows, columns):

@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import TINY
 
 from app.evaluation import charts
 from app.evaluation import page as evaluation
+from app.workbench import figures
 from decoder.explorer import Explorer
 from decoder.network import TokenDecoder
 from decoder.pipeline import make_pipeline
@@ -123,6 +126,23 @@ def test_every_condition_mask_and_ranking_is_explained():
     assert {*SCORED, "trivial"} == set(charts.CONDITIONS)
     assert set(RANKINGS) == set(evaluation.RANKINGS)
     assert all(f"*{name}*" in evaluation.MASK_HELP for name in MASK_NAMES)
+
+
+def test_a_case_is_cut_into_its_panels(folder, table):
+    case = table["cases"][0]
+    path = folder / "cases" / "world" / case["file"]
+    panels, (frames, fps) = evaluation.playing(path, tuple(case["panels"]))
+    assert [panel.title for panel in panels] == case["panels"]
+    assert all(panel.tip for panel in panels)
+    with Image.open(path) as picture:
+        assert (frames, fps) == (picture.n_frames, 8)
+        picture.seek(frames - 1)
+        last = np.asarray(picture.convert("RGB"))
+    for place in (0, len(panels) - 1):  # the first at the left edge, the last at the right one
+        shown = figures.read_sheet(panels[place].data, frames)[-1].astype(int)
+        side = len(shown)
+        there = last[:, :side] if place == 0 else last[:, -side:]
+        assert np.abs(shown - there).mean() < 6  # WebP
 
 
 def test_the_committed_cases_are_there_and_small():

@@ -1,5 +1,6 @@
 """The probes page: three readings of one clip, and what is said about them."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import vjepa
 from app.probes import page
 from app.probes.charts import class_bars
 from app.workbench import figures, rooms
-from app.workbench.clip import ClipAddress, load_clip
+from app.workbench.clip import ClipAddress, load_clip, world_scene
 from app.workbench.models import DEMO
 
 GRID = DEMO.config.grid
@@ -91,22 +92,44 @@ def test_the_verdict_says_what_the_predictions_do(restored, said):
         name: page.ProbeReading(np.array([1 - share, share]), gaze)
         for name, share in shares.items()
     }
-    sentence = page.verdict(readings, ("sea_life", "tool"))
-    assert sentence.startswith("**tool**: 90% from the whole clip, **30%**")
+    sentence = page.verdict(readings, ("sea_life", "tool"), "tool")
+    assert sentence.startswith("True: **tool**, 90% from the whole clip, **30%**")
+    assert sentence.endswith("A guess gives 50%.")
     assert said in sentence
 
 
 def test_bars_keep_the_order_and_the_numbers():
     shares = {"whole": np.array([0.7, 0.2]), "visible": np.array([0.1, 0.6])}
-    figure = class_bars(["tool", "bird"], shares)
+    figure = class_bars(["tool", "bird"], shares, 0.5)
     assert [list(bar.y) for bar in figure.data] == [["tool", "bird"]] * 2
     assert [list(bar.x) for bar in figure.data] == [[0.7, 0.2], [0.1, 0.6]]
+    assert figure.layout.shapes[0].x0 == 0.5
+
+
+def test_the_true_class_is_among_the_bars_however_unlikely():
+    shares = np.linspace(0.3, 0.0, 12)
+    readings = {"whole": page.ProbeReading(shares, np.ones(GRID, np.float32))}
+    classes = tuple("abcdefghijkl")
+    (bar,) = page.bars(readings, classes, "l").data
+    assert list(bar.y) == ["l (true)", *"abcde"]
+
+
+def test_who_asks_for_no_clip_gets_one_that_the_probes_know_and_others_no_classes(model):
+    run = AppTest.from_string(PAGE, default_timeout=120).run()
+    assert not run.exception
+    address = run.session_state["visitor"].address
+    assert (address.kind, world_scene(address.name)[0]) == ("world", 1)
+    learned = json.loads((page.PROBES / "motion" / "config.json").read_text())["training"]
+    assert learned["level"] == 1
+    assert any(m.value.startswith("True: ") for m in run.markdown)
+    run.session_state["visitor"].choose(ClipAddress())
+    run.run()
+    assert not any(m.value.startswith("True: ") for m in run.markdown)
+    run.button(key="fitting").click().run()
+    assert any(m.value.startswith("True: ") for m in run.markdown)
 
 
 def test_the_page_changes_with_the_mask_and_survives_an_empty_one(model):
-    page = AppTest.from_string(PAGE, default_timeout=120).run()
-    assert not page.exception
-    assert any("says nothing about the clip" in m.value for m in page.markdown)  # a real one
     page = AppTest.from_string(PAGE, default_timeout=120)
     page.query_params["clip"] = "world-7"
     page.run()

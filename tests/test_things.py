@@ -70,7 +70,7 @@ def test_decoding_ends_between_two_steps_where_nobody_waits(explorer, monkeypatc
 
     def counted(self, *args, callback, **named):
         return predict(
-            self, *args, callback=lambda i, x: (steps.append(i), callback(i, x)), **named
+            self, *args, callback=lambda i, *x: (steps.append(i), callback(i, *x)), **named
         )
 
     monkeypatch.setattr(type(explorer), "predict", counted)

@@ -127,11 +127,19 @@ class Executioner(threading.Thread):
 
     def run(self) -> None:
         while not self.over.wait(0.05):
-            for worker in self.server.children():
+            for worker in workers_of(self.server):
                 with suppress(psutil.Error):
-                    if any("spawn_main" in word for word in worker.cmdline()):
-                        worker.send_signal(signal.SIGABRT)
-                        self.aborted += 1
+                    worker.send_signal(signal.SIGABRT)
+                    self.aborted += 1
+
+
+def workers_of(server: psutil.Process) -> list[psutil.Process]:
+    found = []
+    for child in server.children():
+        with suppress(psutil.Error):
+            if any("spawn_main" in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 def test_while_one_upload_aborts_its_processes_another_visitor_paints(
@@ -142,6 +150,7 @@ def test_while_one_upload_aborts_its_processes_another_visitor_paints(
         other.wait_for_answer()
         executioner = Executioner(server)
         executioner.start()
+        psutil.wait_procs(workers_of(server), timeout=PATIENCE)  # a warm one would be too quick
         upload(visitor, "aborts.mp4", data)
         for mask in strokes(2, seed=6):
             other.wait_for_answer(other.paint(mask))
@@ -152,6 +161,26 @@ def test_while_one_upload_aborts_its_processes_another_visitor_paints(
         upload(visitor, "lives.mp4", data)
         visitor.listen(lambda: "upload" in clip_of(visitor))
         assert not visitor.exceptions and not other.exceptions
+
+
+def test_of_uploads_one_after_the_other_each_is_shown(visitor, make_video):
+    frames = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 48, 64, 3), np.uint8)
+    for brightness in (3, 6, 9):
+        before = clip_of(visitor)
+        upload(visitor, f"{brightness}.mp4", make_video(frames * brightness).read_bytes())
+        visitor.listen(lambda before=before: clip_of(visitor) != before, PATIENCE)
+        assert clip_of(visitor).startswith("upload")
+    assert not visitor.exceptions
+
+
+def test_back_leads_to_the_clip_before_though_the_address_did_not_follow(visitor, make_video):
+    upload(visitor, "mine.mp4", make_video(np.zeros((20, 48, 64, 3), np.uint8)).read_bytes())
+    visitor.listen(lambda: clip_of(visitor).startswith("upload"), PATIENCE)
+    visitor.run()  # a click elsewhere: the address still names the clip before
+    visitor.wait_for_answer(visitor.paint(strokes(1, seed=7)[0]))
+    assert clip_of(visitor).startswith("upload")
+    visitor.go_back("clip=world-5")
+    visitor.listen(lambda: clip_of(visitor) == "world-5", PATIENCE)
 
 
 def clip_of(visitor: Visitor) -> str:

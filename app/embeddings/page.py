@@ -135,20 +135,23 @@ def masked(state: State, clip: Clip, look: maps.Look) -> tuple[Predicted | None,
 
 def map_settings(model: Model) -> tuple[int, bool]:
     """Layer, and whether the components are those of all clips."""
-    layer = clip_features.choice(
-        setting("layer", LAYER_HELP), model.config.depth, "embeddings_layer"
-    )
-    with setting("fit", FIT_HELP):
+    with setting_row():
+        label("layer", LAYER_HELP)
+        layer = clip_features.choice(st, model.config.depth, "embeddings_layer")
+        label("fit", FIT_HELP)
         fit = choice("fit", ("this clip", "all clips"), "this clip")
     return layer - 1, fit == "all clips"
 
 
 def point_settings(model: Model, layer: int) -> tuple[str, int, str, bool]:
     """Projection, axes, colour, and whether predictions are drawn."""
-    with setting("points", METHOD_HELP):
+    with setting_row():
+        label("points", METHOD_HELP)
         method = choice("points", ("PCA", *maps.MAPS), "PCA")
         dims = choice("axes", ("2D", "3D"), "2D")
-    with setting("colour", COLOUR_HELP):
+        menu = st.popover("Colour", icon=":material/palette:")
+    with menu:
+        st.caption(COLOUR_HELP)
         look = {"label": "colour", "key": "embeddings_colour", "label_visibility": "collapsed"}
         colour = settings.menu(st, "colour", maps.COLOURS, maps.COLOURS[0], width=128, **look)
         fits = method == "PCA" and predicts(model.config, layer)
@@ -163,11 +166,14 @@ def predicts(config: ModelConfig, layer: int) -> bool:
     return last and config.predictor_depth > 0
 
 
-def setting(label: str, tip: str) -> DeltaGenerator:
-    """A row for controls, with what they set in front of them."""
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    row.markdown(label, help=tip, width="content")
-    return row
+def setting_row() -> DeltaGenerator:
+    """A row for controls; where there is no room, it becomes two."""
+    return st.container(horizontal=True, vertical_alignment="center", gap="xsmall")
+
+
+def label(text: str, tip: str) -> None:
+    """What the next control sets."""
+    st.markdown(text, help=tip, width="content")
 
 
 def choice(name: str, options: Any, default: Any) -> Any:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
+from PIL import Image, ImageSequence
 
 from app.workbench import components, settings
 from app.workbench.bench import query, told_in_a_sentence
+from app.workbench.components import Panel
+from app.workbench.figures import film_sheet
 from app.workbench.links import visitor
 from app.workbench.session import ASSETS
 
@@ -83,11 +85,15 @@ RANKING_HELP = (
     "By PSNR of the decoded predictions, where flat clips win; or by how much they gain over "
     "decoding nothing, where the predictions matter most."
 )
+MEASURE_WIDTH = 150
 PLACE_TITLES = {"worst": "Worst", "median": "Median", "best": "Best"}
-PANEL_GRID = (
-    "display:grid;grid-template-columns:repeat({count},1fr);text-align:center;font-size:.8rem;"
-    "opacity:.75;margin-bottom:-.6rem;white-space:nowrap;overflow:hidden"
-)
+PANEL_TIPS = {
+    "truth": "The clip as it is.",
+    "hidden": "What the model sees of it.",
+    "true features": "Decoded from the true features of what is hidden: the ceiling.",
+    "spread": "How far the samples differ in each pixel. Bright: they do.",
+}
+SAMPLE_TIP = "Decoded from the predicted features; samples differ in their noise alone."
 
 
 def page() -> None:
@@ -146,8 +152,10 @@ def signed(gap: dict) -> str:
 def numbers(table: dict) -> None:
     """The measures in a row, each explained by its tooltip."""
     shown = measures(table)
-    for place, (name, (value, ci95)) in zip(st.columns(len(shown)), shown.items(), strict=True):
-        place.metric(name, value, ci95, help=TIPS[name], delta_color="off", delta_arrow="off")
+    look = {"delta_color": "off", "delta_arrow": "off", "width": MEASURE_WIDTH}
+    with st.container(horizontal=True, gap="medium", horizontal_alignment="distribute"):
+        for name, (value, ci95) in shown.items():
+            st.metric(name, value, ci95, help=TIPS[name], **look)
 
 
 def measures(table: dict) -> dict[str, tuple[str, str]]:
@@ -218,9 +226,8 @@ def cases(found: list[dict], folder: Path) -> None:
         for case in found:
             if case["ranking"] == ranking:
                 st.markdown(told(case))
-                st.html(panel_titles(case["panels"]))
-                alt = f"{case['title']}: {', '.join(case['panels'])}, playing"
-                st.image(picture(folder / case["file"]), width="stretch", alt=alt)
+                panels, film = playing(folder / case["file"], tuple(case["panels"]))
+                components.fixed_panels(panels, f"case_{case['place']}", film=film)
 
 
 def told(case: dict) -> str:
@@ -233,16 +240,36 @@ def told(case: dict) -> str:
     )
 
 
-def panel_titles(panels: list[str]) -> str:
-    """Names over the panels, which are all as wide."""
-    cells = "".join(f"<span>{html.escape(panel)}</span>" for panel in panels)
-    return f'<div style="{PANEL_GRID.format(count=len(panels))}">{cells}</div>'
-
-
 @st.cache_data(show_spinner=False, max_entries=16)
-def picture(path: Path) -> str:
-    """A WebP as an address that holds it whole: as bytes, Streamlit would keep its first frame."""
-    return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
+def playing(path: Path, titles: tuple[str, ...]) -> tuple[tuple[Panel, ...], tuple[int, float]]:
+    """A case as panels that play and can be stopped, and how they play.
+
+    Args:
+        path: an animated WebP with the panels beside each other.
+        titles: of the panels.
+
+    Returns:
+        the panels; the number of their frames, and frames a second.
+    """
+    with Image.open(path) as image:
+        frames = np.stack(
+            [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
+        )
+        rate = 1000 / image.info["duration"]
+    side = frames.shape[1]
+    gap = (frames.shape[2] - side * len(titles)) // (len(titles) - 1)
+    lefts = [(side + gap) * place for place in range(len(titles))]
+    panels = tuple(
+        Panel(
+            f"{path.stem}-{place}",
+            "frames",
+            title,
+            PANEL_TIPS.get(title, SAMPLE_TIP),
+            data=film_sheet(np.ascontiguousarray(frames[:, :, left : left + side])),
+        )
+        for place, (title, left) in enumerate(zip(titles, lefts, strict=True))
+    )
+    return panels, (len(frames), rate)
 
 
 @st.cache_data(show_spinner=False)

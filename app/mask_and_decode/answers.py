@@ -328,7 +328,7 @@ def fresh_answer(question: Question, clip: Clip) -> DecodedAnswer:
     mask, gone, newer = asked_mask(question), Event(), overtaken()
     settings = {"seeds": question.seeds, "steps": question.steps}
 
-    def check(step: int, _: Any) -> None:
+    def check(step: int, *_: Any) -> None:
         if step < question.steps - 1 and (gone.is_set() or newer()):
             raise StaleError
 

@@ -11,7 +11,7 @@ from app.mask_and_decode import answers, panels, way
 from app.mask_and_decode.answers import Answer, DecodedAnswer, Question
 from app.mask_and_decode.exports import export_menu
 from app.mask_and_decode.panels import Nearest, Preview
-from app.mask_and_decode.pinned import pin_button, pinned_row
+from app.mask_and_decode.rows import denoising_row, pin_button, pinned_row
 from app.workbench import components
 from app.workbench.bench import query, workbench
 from app.workbench.clip import Clip
@@ -30,7 +30,8 @@ NUMBERS_HELP = (
 )
 STEPS_HELP = (
     "Denoising steps of the decoder: from noise to pixels in this many. One step gives the blurred "
-    "average of what is likely; more give sharper samples and take longer."
+    "average of what is likely; more give sharper samples and take longer: "
+    "*4x* takes four times as long as the usual four steps."
 )
 SEEDS_HELP = "Start from other noise: four other samples of what may be behind the mask."
 VIEW_HELP = (
@@ -89,6 +90,7 @@ def decoded(state: State, clip: Clip) -> None:
         more(state)
         export_menu(state, clip, answer, answer.sheets if answer else {})
     pinned_row(state)
+    denoising_row(state, question, clip, ready=answer is not None and not must_load(clip.model))
 
 
 def decoded_answer(question: Question, clip: Clip) -> tuple[DecodedAnswer | None, str]:

@@ -5,86 +5,78 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
-from plotly.subplots import make_subplots
 
 from app.workbench.figures import COLOURS
 
-BAR_HEIGHT = 26
-MARGIN = {"l": 0, "r": 8, "t": 28, "b": 0}
+BAR_HEIGHT = 13
+MARGIN = {"l": 0, "r": 8, "t": 20, "b": 0}
 
 
-def class_bars(classes: list[str], shares: dict[str, Float[np.ndarray, " K"]]) -> go.Figure:
-    """One column of bars a reading, the classes in the same order in all.
+def class_bars(
+    classes: list[str], shares: dict[str, Float[np.ndarray, " K"]], chance: float
+) -> go.Figure:
+    """The classes one below the other, with one bar a reading, and a dotted line for chance.
 
     Args:
-        classes: names, likeliest first.
+        classes: names, from above.
         shares: probabilities of these classes by the reading's title.
+        chance: what a guess gives to each.
     """
-    figure = make_subplots(
-        cols=len(shares), shared_yaxes=True, horizontal_spacing=0.03, column_titles=list(shares)
-    )
-    for column, values in enumerate(shares.values(), start=1):
-        bar = go.Bar(
+    figure = go.Figure()
+    for index, (title, values) in enumerate(shares.items()):
+        figure.add_bar(
             x=values,
             y=classes,
+            name=title,
             orientation="h",
-            marker_color=COLOURS[column - 1],
+            marker_color=COLOURS[index],
             text=[f"{value:.0%}" for value in values],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+            hovertemplate="%{y}: %{x:.1%}",
         )
-        figure.add_trace(bar, row=1, col=column)
-    figure.update_xaxes(range=[0, 1.15], visible=False)
+    figure.add_vline(chance, line_dash="dot", line_width=1)
+    figure.update_xaxes(range=[0, 1.08], visible=False)
     figure.update_yaxes(autorange="reversed", ticks="", showgrid=False)
-    height = MARGIN["t"] + BAR_HEIGHT * len(classes)
-    figure.update_layout(showlegend=False, height=height, margin=MARGIN, bargap=0.25)
-    return figure
+    height = MARGIN["t"] + BAR_HEIGHT * len(classes) * (len(shares) + 1)
+    legend = {"orientation": "h", "y": 1, "x": 0, "yanchor": "bottom"}
+    return figure.update_layout(height=height, margin=MARGIN, bargap=0.25, legend=legend)
 
 
 MODELS = {"model": "V-JEPA", "pixel": "pixel prediction", "random": "random weights"}
 """Names of the models that are compared, and their order: it gives each its colour."""
-TABLE_HEIGHT = 300
+TABLE_HEIGHT = 280
 
 
 def comparison(rows: list[dict]) -> go.Figure:
-    """Score of every model by task and probe, with 95 % intervals and a dotted line for chance.
+    """Score of every model by probe, with 95 % intervals and a dotted line for chance.
 
     Args:
-        rows: of the committed table, all with the same share of the labels.
+        rows: of the committed table, all of one task and with the same share of the labels.
     """
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    figure = _task_columns(rows, tasks)
-    for column, task in enumerate(tasks, start=1):
-        here = [row for row in rows if row["task"] == task]
-        for name, title in MODELS.items():
-            scores = [score(row, name) for row in here]
-            if all(scores):
-                bar = go.Bar(x=[row["probe"] for row in here], name=title, **_drawn(scores, name))
-                figure.add_trace(bar.update(showlegend=column == 1), row=1, col=column)
-        figure.add_hline(here[0]["chance"], line_dash="dot", line_width=1, row=1, col=column)
-    return figure.update_layout(barmode="group", bargap=0.25)
+    figure = go.Figure()
+    for name, title in MODELS.items():
+        scores = [score(row, name) for row in rows]
+        if all(scores):
+            figure.add_bar(x=[row["probe"] for row in rows], name=title, **_drawn(scores, name))
+    return _finished(figure, rows).update_layout(barmode="group", bargap=0.25)
 
 
 def label_curves(rows: list[dict]) -> go.Figure:
-    """Score of every model against the share of the labels, a column a task.
+    """Score of every model against the share of the labels.
 
     Args:
-        rows: of the committed table, all with the same probe.
+        rows: of the committed table, all of one task and with the same probe.
     """
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    figure = _task_columns(rows, tasks)
-    for column, task in enumerate(tasks, start=1):
-        here = sorted((row for row in rows if row["task"] == task), key=lambda row: row["labels"])
-        for name, title in MODELS.items():
-            scores = [score(row, name) for row in here]
-            if all(scores):
-                line = go.Scatter(x=[row["labels"] for row in here], **_drawn(scores, name))
-                line.update(name=title, mode="lines+markers", showlegend=column == 1)
-                figure.add_trace(line, row=1, col=column)
-        figure.add_hline(here[0]["chance"], line_dash="dot", line_width=1, row=1, col=column)
-    shares = sorted({row["labels"] for row in rows})
-    return figure.update_xaxes(type="log", tickvals=shares, tickformat=".0%")
+    rows, figure = sorted(rows, key=lambda row: row["labels"]), go.Figure()
+    shares = [row["labels"] for row in rows]
+    for name, title in MODELS.items():
+        scores = [score(row, name) for row in rows]
+        if all(scores):
+            drawn = _drawn(scores, name)
+            figure.add_scatter(x=shares, name=title, mode="lines+markers", **drawn)
+    axis = {"type": "log", "tickvals": shares, "tickformat": ".0%"}
+    return _finished(figure, rows).update_xaxes(**axis)
 
 
 def score(row: dict, model: str) -> dict | None:
@@ -92,10 +84,9 @@ def score(row: dict, model: str) -> dict | None:
     return row["accuracy"] if model == "model" else row["baselines"].get(model)
 
 
-def _task_columns(rows: list[dict], tasks: list[str]) -> go.Figure:
-    metrics = {row["task"]: row["metric"] for row in rows}
-    titles = [f"{task} ({metrics[task]})" for task in tasks]
-    figure = make_subplots(cols=len(tasks), column_titles=titles, horizontal_spacing=0.06)
+def _finished(figure: go.Figure, rows: list[dict]) -> go.Figure:
+    """Axes, chance and legend."""
+    figure.add_hline(rows[0]["chance"], line_dash="dot", line_width=1)
     figure.update_yaxes(rangemode="tozero", tickformat=".0%")
     legend = {"orientation": "h", "y": -0.15, "x": 0.5, "xanchor": "center"}
     return figure.update_layout(height=TABLE_HEIGHT, margin=MARGIN, legend=legend)

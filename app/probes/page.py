@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -12,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from app.workbench import components, settings
 from app.workbench.bench import query, views, workbench
-from app.workbench.clip import Clip
+from app.workbench.clip import Clip, ClipAddress
 from app.workbench.figures import to_link
 from app.workbench.links import visitor
 from app.workbench.memory import kept
@@ -47,13 +49,16 @@ TASK_HELP = (
     "An **attentive probe** is a small classifier on frozen features: one learned query looks over "
     "all tokens and gathers what tells the classes apart. The encoder knew no labels. "
     "*Appearance* asks what acts, *motion* how it moves; both were learned on clips of the drawn "
-    "world, so a real clip gets the nearest thing the probe knows."
+    "world. Dotted: what a guess would give to each class."
 )
+BARS_ALT = "Likeliest classes, and the true one"
 STRANGER = (
-    "The probe knows the drawn world alone, and this clip has none of its classes: the bars name "
-    "the nearest that it knows, which says nothing about the clip. Choose *new world* for a scene "
-    "that it can be asked about."
+    "The probe knows the classes of the drawn world alone, and this clip has none of them: "
+    "whatever it named would say nothing about the clip. Where it looks is shown below."
 )
+FITTING = "Show a clip that it knows"
+FITTING_CLIP = "1.7"
+"""Of the level that the probes learned from."""
 ATTENTION_TIP = (
     "How much the probe looks at each token, in multiples of an even gaze: 1 is what every token "
     "would get if all got the same. Mean over its heads."
@@ -75,6 +80,9 @@ class ProbeReading:
 
 def page() -> None:
     """The clip on screen, then the evaluation on many."""
+    state = visitor()
+    if not state.shown_clip and "clip" not in st.query_params:  # who asked for no clip gets one
+        show_fitting(state)  # that the probes know
     workbench(draw)
     evaluation()
 
@@ -87,10 +95,19 @@ def draw(state: State, clip: Clip) -> None:
     look = {"label": "Probe", "key": "probe_task", "help": TASK_HELP}
     task = settings.segments(st, "probe", TASKS, TASKS[0], **look)
     readings = read(clip.id, task, to_link(state.mask), clip, state.mask)
-    classes = probe_of(task).classes
-    st.plotly_chart(bars(readings, classes), key="probe_bars", config=BARE, alt="Likeliest classes")
-    st.markdown(verdict(readings, classes) if clip.actor is not None else STRANGER)
+    if clip.labels:
+        classes, truth = probe_of(task).classes, clip.labels[task]
+        st.plotly_chart(bars(readings, classes, truth), key="probe_bars", config=BARE, alt=BARS_ALT)
+        st.markdown(verdict(readings, classes, truth))
+    else:
+        st.markdown(STRANGER)
+        st.button(FITTING, on_click=show_fitting, args=(state,), key="fitting")
     views(state, clip, [gaze(name, reading) for name, reading in readings.items()])
+
+
+def show_fitting(state: State) -> None:
+    """Chooses a clip like those that the probes learned from."""
+    state.choose(ClipAddress("world", FITTING_CLIP))
 
 
 def other_model(model: Model) -> None:
@@ -146,9 +163,9 @@ def reading(probe, tokens, idx, grid) -> ProbeReading:
     return ProbeReading(probe(tokens).softmax(-1)[0].numpy(), gaze)
 
 
-def verdict(readings: dict[str, ProbeReading], classes: tuple[str, ...]) -> str:
-    """Whether the predictions bring back the class that hiding took away, in a sentence."""
-    best = readings["whole"].shares.argmax()
+def verdict(readings: dict[str, ProbeReading], classes: tuple[str, ...], truth: str) -> str:
+    """Whether the predictions bring back what hiding took of the true class, in a sentence."""
+    best = classes.index(truth)
     whole, context, restored = (reading.shares[best] for reading in readings.values())
     moved = restored - context
     if abs(moved) < 0.01:
@@ -157,8 +174,8 @@ def verdict(readings: dict[str, ProbeReading], classes: tuple[str, ...]) -> str:
         effect = f"the predictions {'bring it back' if moved > 0 else 'bring it down'} to"
         effect += f" **{restored:.0%}**"
     return (
-        f"**{words(classes[best])}**: {whole:.0%} from the whole clip, **{context:.0%}** from what "
-        f"is visible; {effect}."
+        f"True: **{words(truth)}**, {whole:.0%} from the whole clip, **{context:.0%}** from what "
+        f"is visible; {effect}. A guess gives {1 / len(classes):.0%}."
     )
 
 
@@ -174,13 +191,16 @@ def gaze(name: str, reading: ProbeReading) -> components.View:
     )
 
 
-def bars(readings: dict[str, ProbeReading], classes: tuple[str, ...]):
-    """The likeliest classes of the whole clip, and their shares in each reading."""
+def bars(readings: dict[str, ProbeReading], classes: tuple[str, ...], truth: str):
+    """The likeliest classes of the whole clip, the true one among them, by reading."""
     from app.probes.charts import class_bars
 
-    order = np.argsort(-readings["whole"].shares)[:TOP]
+    order = np.argsort(-readings["whole"].shares).tolist()
+    order.sort(key=lambda i: classes[i] != truth)  # the true one first, the rest as they were
+    order = order[:TOP]
     shares = {READINGS[name]: reading.shares[order] for name, reading in readings.items()}
-    return class_bars([words(classes[i]) for i in order], shares)
+    named = [words(classes[i]) + " (true)" * (classes[i] == truth) for i in order]
+    return class_bars(named, shares, 1 / len(classes))
 
 
 @st.fragment
@@ -197,25 +217,26 @@ def evaluation() -> None:
     rows = table["rows"]
     st.markdown(caption(table))
     whole = [row for row in rows if row["labels"] == 1]
-    st.plotly_chart(
-        charts.comparison(whole),
-        key="probe_comparison",
-        config=BARE,
-        alt="Accuracy of V-JEPA, pixel prediction and random weights, by probe and task",
-    )
+    by_task(whole, charts.comparison, "by probe")
     st.markdown(differences(whole))
     kinds = list(dict.fromkeys(row["probe"] for row in rows))
     look = {"label": "With fewer labels", "key": "probe_labels", "help": LABELS_HELP}
     kind = settings.segments(st, "labels", kinds, kinds[0], **look)
     components.tell_query(query(visitor()))
     chosen = [row for row in rows if row["probe"] == kind]
-    st.plotly_chart(
-        charts.label_curves(chosen),
-        key="label_curves",
-        config=BARE,
-        alt="Accuracy with 5 to 100 % of the labels",
-    )
+    by_task(chosen, charts.label_curves, "with 5 to 100 % of the labels")
     paper_tables(committed("paper.json"))
+
+
+def by_task(rows: list[dict], drawn: Callable[[list[dict]], Any], by: str) -> None:
+    """A chart a task, side by side where there is room."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    for place, task in zip(st.columns(len(tasks)), tasks, strict=True):
+        here = [row for row in rows if row["task"] == task]
+        with place:
+            st.markdown(f"**{task}** ({here[0]['metric']})")
+            alt = f"{task}: V-JEPA, pixel prediction and random weights, {by}"
+            st.plotly_chart(drawn(here), key=f"{task}_{by}", config=BARE, alt=alt)
 
 
 def caption(table: dict) -> str:

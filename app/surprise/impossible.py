@@ -17,6 +17,8 @@ from app.workbench import settings as kept_settings
 from app.workbench.bench import query, told_in_a_sentence
 from app.workbench.clip import WORLD_SEEDS, Clip
 from app.workbench.clip_features import future_errors
+from app.workbench.components import Panel
+from app.workbench.figures import film_sheet
 from app.workbench.links import visitor
 from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
@@ -54,9 +56,6 @@ KINDS = {
     ),
 }
 FIRST_SEED = 4  # an actor that is easy to see
-GAP = 2
-"""Pixels between two clips."""
-
 HEADING_HELP = (
     "Two possible clips of the drawn world differ in one thing about the actor. Halfway they are "
     "**exchanged**: the first half of one goes on with the second half of the other, which makes "
@@ -101,7 +100,8 @@ def section(model: Model) -> None:
     if model_room(model).ready:
         kind, hidden, seed = settings()
         with told_in_a_sentence():
-            show(draw_scene(kind, hidden, seed, model), KINDS[kind])
+            score = score_of(kind, hidden) if model == DEMO else None
+            show(draw_scene(kind, hidden, seed, model), KINDS[kind], score)
     scores(model)
 
 
@@ -145,17 +145,23 @@ def draw_scene(kind: str, hidden: bool, seed: int, model: Model = DEMO) -> Impos
     return ImpossibleScene(tuple(zip(*clips, strict=True)), drawn.start // config.tubelet_size)
 
 
-def show(scene: ImpossibleScene, kind: Kind) -> None:
-    """Both pairs, playing, with their curves, and the verdict on the set."""
+def show(scene: ImpossibleScene, kind: Kind, score: dict | None) -> None:
+    """Both pairs, playing, with their curves, and the verdict on the set.
+
+    Args:
+        scene: the set.
+        kind: its words.
+        score: how often many scenes of this kind come out so, where that is known.
+    """
     found = np.array([[curve(clip) for clip in pair] for pair in scene.pairs])
     span = axis(found)
-    for pair, told, lines in zip(scene.pairs, kind.told, found, strict=True):
+    for place, (pair, told, lines) in enumerate(zip(scene.pairs, kind.told, found, strict=True)):
         movies, chart = st.columns([5, 7], gap="medium", vertical_alignment="center")
         with movies:
-            show_pair(pair, told)
+            show_pair(place, pair, told)
         with chart:
             show_curves(pair, lines, scene.splice, span)
-    st.markdown(verdict(found))
+    st.markdown(verdict(found, score))
 
 
 def curve(clip: Clip) -> Float[np.ndarray, " t"]:
@@ -170,12 +176,15 @@ def axis(found: Float[np.ndarray, "2 2 t"]) -> tuple[float, float]:
     return float(low - air), float(high + air)
 
 
-def show_pair(pair: tuple[Clip, Clip], told: tuple[str, str]) -> None:
-    """Two clips with the same second half, in step."""
-    alt = "; ".join(f"{clip.title} clip: {text}" for clip, text in zip(pair, told, strict=True))
-    st.image(movie(pair[0].id, pair), width="stretch", alt=alt)
-    for place, clip, text in zip(st.columns(2), pair, told, strict=True):
-        place.caption(f"**{clip.title}**: {text}")
+def show_pair(place: int, pair: tuple[Clip, Clip], told: tuple[str, str]) -> None:
+    """Two clips with the same second half, in step with the painter, which stops them."""
+    shown = [
+        Panel(clip.id, "frames", clip.title, text, data=sheet_of(clip.id, clip))
+        for clip, text in zip(pair, told, strict=True)
+    ]
+    components.fixed_panels(shown, f"pair_{place}")
+    said = (f"**{clip.title}**: {text}" for clip, text in zip(pair, told, strict=True))
+    st.caption("; ".join(said))
 
 
 def show_curves(
@@ -194,29 +203,44 @@ def show_curves(
 
 
 @kept
-def movie(name: str, _pair: tuple[Clip, Clip]) -> bytes:
-    """Two clips beside each other as one GIF, so that they play in step."""
-    from decoder import media
-
-    left, right = (clip.frames for clip in _pair)
-    gap = np.full((*left.shape[:2], GAP, 3), 128, np.uint8)
-    return media.gif_bytes(np.concatenate([left, gap, right], axis=2), _pair[0].fps)
+def sheet_of(clip_id: str, _clip: Clip) -> bytes:
+    """A clip for the browser."""
+    return film_sheet(_clip.frames)
 
 
-def verdict(found: Float[np.ndarray, "2 2 t"]) -> str:
-    """Whether the set is right, in a sentence.
+def verdict(found: Float[np.ndarray, "2 2 t"], score: dict | None = None) -> str:
+    """Whether the set is right, and what that proves, in three sentences.
 
     Args:
         found: curves of each pair, possible and impossible.
+        score: how often many scenes come out so: "mean" and "ci95".
     """
     possible, impossible = np.nanmean(found, axis=(0, 2))
     change = impossible / possible - 1
     said = "more, as they should" if change > 0 else "no more"
     return (
         f"Together, the impossible clips surprise the model **{said}**: their mean error differs "
-        f"by {change:+.3%} from that of the possible ones. One scene proves nothing: the bars "
-        "below count many."
+        f"by {change:+.3%} from that of the possible ones. {what_it_proves(score)}"
     )
+
+
+def what_it_proves(score: dict | None) -> str:
+    """What one scene can prove, against what many do."""
+    if score is None:
+        return "One scene proves nothing: half of all come out so by chance."
+    low, high = score["ci95"]
+    beyond = "more than chance" if low > 0.5 else "which chance can do too"
+    return (
+        "One scene proves nothing, since half of all come out so by chance. Of many like this one "
+        f"**{score['mean']:.0%}** do [{low:.0%}, {high:.0%}], {beyond}: see below."
+    )
+
+
+def score_of(kind: str, hidden: bool) -> dict | None:
+    """The committed score of the model's on sets of this kind."""
+    cases = (committed() or {"cases": []})["cases"]
+    found = (one for one in cases if (one["kind"], one["hidden"]) == (kind, hidden))
+    return next((one["model"]["sets"] for one in found), None)
 
 
 def scores(model: Model) -> None:

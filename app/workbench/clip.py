@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +24,9 @@ from vjepa.errors import InputError
 
 Kind = Literal["bundled", "world", "upload"]
 
-WORLD_SEEDS = 100_000
+WORLD_SEEDS, WORLD_LEVELS = 100_000, 5
+HARDEST = WORLD_LEVELS - 1
+"""The drawn world's last level, of which a clip's name needs not tell."""
 UPLOAD_TYPES = tuple(
     (
         "mp4 webm mov avi mkv m4v mpg mpeg ts mts m2ts wmv flv 3gp ogv mxf gif png apng jpg jpeg "
@@ -42,7 +46,7 @@ class ClipAddress:
 
     Attributes:
         kind: bundled file, world drawing or upload.
-        name: the file's stem, the world's seed, or the upload's digest.
+        name: the file's stem, the world's level and seed, or the upload's digest.
         start: where the clip begins, seconds.
         fps: frames per second of the clip; None = the reader's default.
     """
@@ -97,6 +101,7 @@ class Clip:
         frames: uint8 RGB (T, H, W, 3).
         fps: at which rate to play them.
         actor: the pixels of the thing that acts, where the world drew it and so knows them.
+        labels: the true class by task, where the world drew it.
         model: who looks at it; the frames have its size and number.
         bundled: name of the bundled file that it was cut from, if it was.
         notes: what its reader says of the file, in sentences.
@@ -107,6 +112,7 @@ class Clip:
     frames: UInt8[np.ndarray, "t h w 3"]
     fps: float = DEFAULT_FPS
     actor: Bool[np.ndarray, "t h w"] | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     model: Model = DEMO
     bundled: str = ""
     notes: tuple[str, ...] = ()
@@ -167,25 +173,61 @@ def _bundled_clip(address: ClipAddress, model: Model) -> Clip:
 
 
 def is_world(name: str) -> bool:
-    """Whether a clip of the drawn world has this number."""
-    short = name.isascii() and name.isdecimal() and len(name) <= len(str(WORLD_SEEDS))
-    return short and int(name) < WORLD_SEEDS
+    """Whether a clip of the drawn world has this name."""
+    level, dot, seed = name.rpartition(".")
+    known = not dot or level in map(str, range(WORLD_LEVELS))
+    short = seed.isascii() and seed.isdecimal() and len(seed) <= len(str(WORLD_SEEDS))
+    return known and short and int(seed) < WORLD_SEEDS
+
+
+def world_name(level: int, seed: int) -> str:
+    """What a clip of the drawn world is called."""
+    return str(seed) if level == HARDEST else f"{level}.{seed}"
+
+
+def world_scene(name: str) -> tuple[int, int]:
+    """Level and seed of a clip of the drawn world."""
+    level, dot, seed = name.rpartition(".")
+    return int(level) if dot else HARDEST, int(seed)
+
+
+def find_world(level: int, thing: str | None, event: str | None) -> ClipAddress:
+    """A clip of the drawn world in which such a thing acts so; None: any.
+
+    What acts, and how, depends on the seed alone: seeds are drawn until one fits.
+
+    Raises:
+        InputError: none fits.
+    """
+    import torch
+
+    from vjepa.world.world import CATEGORIES, MOTIONS, World
+
+    world = World(level, split="test")
+    for seed in random.sample(range(WORLD_SEEDS), WORLD_SEEDS):
+        scene = world.draw(1, torch.Generator().manual_seed(seed))
+        found = CATEGORIES[scene.appearance], MOTIONS[scene.motion]
+        if thing in (None, found[0]) and event in (None, found[1]):
+            return ClipAddress("world", world_name(level, seed))
+    raise InputError("The drawn world has no such scene: choose another thing or event.")
 
 
 @kept
 def _world_clip(address: ClipAddress, model: Model) -> Clip:
     import torch
 
-    from vjepa.world.world import World
+    from vjepa.world.world import CATEGORIES, MOTIONS, World
 
     if not is_world(address.name):
         raise InputError(f"World clips are numbered 0 to {WORLD_SEEDS - 1}: pick one of these.")
     config = model.config
-    world = World(image_size=config.image_size, num_frames=config.num_frames, split="test")
-    batch = world.sample(1, torch.Generator().manual_seed(int(address.name)))
+    level, seed = world_scene(address.name)
+    world = World(level, config.image_size, config.num_frames, split="test")
+    batch = world.sample(1, torch.Generator().manual_seed(seed))
     frames, actor = (part[0].cpu().numpy() for part in (batch.frames, batch.actor))
-    name = f"world {address.name}"
-    return Clip(clip_id(address, model), name, frames, actor=actor, model=model)
+    labels = {"appearance": CATEGORIES[batch.appearance], "motion": MOTIONS[batch.motion]}
+    known = {"actor": actor, "labels": labels, "model": model}
+    return Clip(clip_id(address, model), f"world {address.name}", frames, **known)
 
 
 @kept

@@ -18,6 +18,7 @@ Frames = UInt8[np.ndarray, "t h w 3"]
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#7f7f7f")
 """Of lines and bars in charts: Okabe and Ito's, told apart by the colour-blind too."""
 JPEG_QUALITY = 92
+FILM_QUALITY = 85
 THUMBNAIL = 96
 
 
@@ -30,6 +31,11 @@ def jpeg_sheet(frames: Frames) -> bytes:
     """Frames below one another as a JPEG with full colour resolution: small, for decoded pixels."""
     full_colour = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return _encode(".jpg", _column(frames), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, *full_colour])
+
+
+def film_sheet(frames: Frames) -> bytes:
+    """Frames below one another as a WebP: smallest, for films that are no answer."""
+    return _encode(".webp", _column(frames), [cv2.IMWRITE_WEBP_QUALITY, FILM_QUALITY])
 
 
 def read_sheet(sheet: bytes, num_frames: int) -> Frames:

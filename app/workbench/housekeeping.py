@@ -9,6 +9,7 @@ from threading import Thread
 import streamlit as st
 from streamlit.logger import get_logger
 
+from app.workbench.live import the_watched
 from app.workbench.memory import the_memory
 from app.workbench.rooms import all_rooms
 from app.workbench.uploads import all_guests, set_quota
@@ -47,6 +48,7 @@ def sweep() -> None:
     """Ends what nobody needs any more."""
     all_rooms().sweep()
     all_guests().sweep()
+    the_watched().sweep()
     the_memory().forget_old()
 
 

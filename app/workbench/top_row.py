@@ -12,13 +12,17 @@ from app.workbench.catalogue import catalogue
 from app.workbench.clip import (
     DEFAULT_FPS,
     FPS,
+    HARDEST,
     UPLOAD_LIMIT,
     UPLOAD_TYPES,
     WORLD_SEEDS,
     Clip,
     ClipAddress,
     Upload,
+    find_world,
     load_clip,
+    world_name,
+    world_scene,
 )
 from app.workbench.models import DEMO, Model, ModelAddress
 from app.workbench.session import State
@@ -26,8 +30,16 @@ from vjepa.errors import InputError
 
 PICKER = "picker"
 UPLOADER = "uploader"
-WORLD_HELP = "A clip drawn by the demo world: objects over panoramas. Click again for another."
+WORLD_HELP = (
+    "A clip drawn by the demo world: objects over panoramas. Click again for another, and choose "
+    "what it shows under Scene."
+)
 UPLOAD_HELP = f"Your own video, animation or photo, up to {UPLOAD_LIMIT} MB. It is not kept."
+ANY = "any"
+SCENE_HELP = (
+    "The drawn world: one thing acts, which no model was trained on. All levels draw the same "
+    "scenes, the higher ones with more about them. Draw another with these:"
+)
 TIMING_HELP = "Which stretch of the file becomes the clip."
 FPS_HELP = (
     f"Frames per second of the clip. V-JEPA was trained on every fourth frame: {DEFAULT_FPS:g}. "
@@ -42,7 +54,7 @@ def choose(state: State) -> Clip:
     with st.container(horizontal=True, vertical_alignment="center", key="clips"):
         components.picker(tiles(state, clip), key=PICKER)
         upload_menu(state)
-        timing_menu(state)
+        (scene_menu if clip.labels else timing_menu)(state)
         model_menu(state)
     return clip
 
@@ -51,7 +63,7 @@ def take_pick(state: State) -> None:
     """Takes over a click on a tile; each click on the world's draws another world."""
     pick = (st.session_state.get(PICKER) or {}).get("pick")
     if pick == "world":
-        state.choose(ClipAddress("world", str(secrets.randbelow(WORLD_SEEDS))))
+        state.choose(ClipAddress("world", world_name(HARDEST, secrets.randbelow(WORLD_SEEDS))))
     elif not isinstance(pick, str) or not pick:
         return
     elif pick.startswith("world-"):
@@ -144,7 +156,7 @@ def take_upload(state: State) -> None:
 def timing_menu(state: State) -> None:
     """A popover with the start and the rate of the clip."""
     address = state.address
-    with st.popover("Timing", icon=":material/timer:", disabled=address.kind == "world"):
+    with st.popover("Timing", icon=":material/timer:"):
         st.caption(TIMING_HELP)
         key = f"{address.kind}_{address.name}"
         keys = {"start": f"start_{key}", "fps": f"fps_{key}"}
@@ -167,6 +179,33 @@ def take_timing(state: State, keys: dict[str, str]) -> None:
     start, fps = (session.answer_of(keys[name]) for name in ("start", "fps"))
     if start is not None:
         state.choose(state.address.at(start, fps))
+
+
+def scene_menu(state: State) -> None:
+    """A popover with what the next clip of the drawn world is to show."""
+    from vjepa.world.world import CATEGORIES, LEVELS, MOTIONS
+
+    level, _ = world_scene(state.address.name)
+    things, events = ((ANY, *names) for names in (CATEGORIES, MOTIONS))
+    with st.popover("Scene", icon=":material/public:"), st.container(width=WIDTH):
+        st.caption(SCENE_HELP)
+        st.selectbox("level", range(len(LEVELS)), level, LEVELS.__getitem__, key="world_level")
+        st.selectbox("thing", things, format_func=in_words, key="world_thing")
+        st.selectbox("event", events, format_func=in_words, key="world_event")
+        st.button("Draw", icon=":material/casino:", on_click=draw_world, args=(state,))
+
+
+def in_words(name: str) -> str:
+    """A class name for people."""
+    return name.replace("_", " ")
+
+
+def draw_world(state: State) -> None:
+    """Chooses another clip of the drawn world, as it was asked for."""
+    level, *wanted = (session.answer_of(f"world_{name}") for name in ("level", "thing", "event"))
+    if level is not None:
+        thing, event = (None if name == ANY else name for name in wanted)
+        state.choose(find_world(level, thing, event))
 
 
 HELP = "The model that predicts: choose another one, see its size and what one token covers."

@@ -268,9 +268,26 @@ def panels(
     _panels(key="panels", data=_panel_parcel(told, shown))
 
 
-def pinned_panels(shown: tuple[Panel, ...]) -> None:
-    """Panels of kind "frames", which stay what they are and play in step with the painter."""
-    _panels(key="pinned", data=_panel_parcel({"fixed": True}, shown))
+def fixed_panels(
+    shown: Sequence[Panel],
+    key: str,
+    *,
+    pairs: bool = False,
+    film: tuple[int, float] | None = None,
+) -> None:
+    """Panels of kind "frames", which stay what they are and play in step with the painter.
+
+    Args:
+        shown: from left to right.
+        key: tells one row from another.
+        pairs: whether each two stand above each other.
+        film: number of frames, and frames a second, on a page without a painter; the row gets a
+            button that stops it.
+    """
+    told: dict = {"fixed": True, "pairs": pairs}
+    if film:
+        told["film"] = dict(zip(("frames", "fps"), film, strict=True))
+    _panels(key=key, data=_panel_parcel(told, shown))
 
 
 def _panel_parcel(told: dict, shown: Sequence[Panel]) -> bytes:

@@ -8,6 +8,8 @@ class Panels {
     this.answer = null;
     this.panels = []; // one {note, content, figure} a panel
     this.blend.addEventListener("input", () => this.draw());
+    this.player = root.querySelector(".player");
+    this.player.addEventListener("click", () => stage.play(!stage.playing));
     const elsewhere = (event) => this.clickElsewhere(event);
     const escape = (event) => event.key === "Escape" && this.enlarge(null);
     document.addEventListener("pointerdown", elsewhere);
@@ -15,6 +17,7 @@ class Panels {
     const leave = [
       () => document.removeEventListener("pointerdown", elsewhere),
       () => document.removeEventListener("keydown", escape, true),
+      stage.on("play", () => this.showPlay()),
       stage.on("asked", () => this.refresh()),
       stage.on("preview", () => this.refresh()),
       stage.on("frame", () => this.draw()),
@@ -32,13 +35,17 @@ class Panels {
     if (this.latest !== note) return; // a later answer was decoded first
     this.answer = { note, colours, mask: note.fixed ? null : unpackMask(note.mask) };
     this.frame.classList.toggle("fixed", Boolean(note.fixed));
+    this.frame.classList.toggle("pairs", Boolean(note.pairs));
     if (note.clip?.id === stage.clipId) showInAddress(note.query); // not of a clip that was left
     this.layOut(note.panels);
     this.panels.forEach((panel, i) => this.fill(panel, note.panels[i], contents[i]));
+    if (note.film) stage.setFilm(note.film);
+    this.player.hidden = !note.film;
     if (!note.fixed) {
       const panels = Object.fromEntries(this.panels.map((panel) => [panel.note.name, panel]));
       stage.answer = { panels, colours };
     }
+    this.showPlay();
     this.refresh();
   }
 
@@ -50,7 +57,13 @@ class Panels {
     if (names === this.laidOut) return;
     this.laidOut = names;
     this.panels = notes.map((note) => ({ figure: this.makeFigure(note) }));
+    if (this.answer.note.fixed) this.grid.style.setProperty("--columns", notes.length);
     this.grid.replaceChildren(...this.panels.map(({ figure }) => figure));
+  }
+
+  /** Whoever is disturbed by what moves can stop it, also where there is no painter. */
+  showPlay() {
+    this.player.textContent = stage.playing ? "Pause" : "Play";
   }
 
   makeFigure({ name, kind, title }) {
@@ -137,7 +150,9 @@ class Panels {
   }
 
   draw() {
-    if (!stage.clip || !this.answer) return;
+    if (!stage.reel || !this.answer) return;
+    if (this.answer.note.fixed) return this.panels.forEach((panel) => drawFilm(panel));
+    if (!stage.clip) return;
     this.panels.forEach((panel) => {
       const canvas = panel.figure.querySelector("canvas");
       const { size } = stage.clip;
@@ -163,12 +178,6 @@ class Panels {
     },
     colours(context, { content }) {
       this.drawColours(context, content, (token) => rgb(content, token));
-    },
-    /** Of any clip: it begins again when it has fewer frames. */
-    frames(context, { content }) {
-      const { width, height } = content;
-      const top = (stage.frame % (height / width)) * width;
-      context.drawImage(content, 0, top, width, width, 0, 0, stage.clip.size, stage.clip.size);
     },
   };
 
@@ -208,6 +217,15 @@ class Panels {
   answered(token, content) {
     return content && this.answer.mask[token] && this.answer.note.clip.id === stage.clip.id;
   }
+}
+
+/** A film of its own, of any clip: it begins again when it has fewer frames. */
+function drawFilm({ figure, content }) {
+  const canvas = figure.querySelector("canvas");
+  const { width, height } = content;
+  if (canvas.width !== width) canvas.width = canvas.height = width;
+  const top = (stage.frame % (height / width)) * width;
+  canvas.getContext("2d").drawImage(content, 0, top, width, width, 0, 0, width, width);
 }
 
 const PREVIEWED = /^(expected|sample)/; // panels that a preview stands in for

@@ -12,6 +12,7 @@ class Stage extends EventTarget {
     super();
     this.clipId = ""; // of the clip that was asked for last
     this.clip = null; // what is on screen: {id, title, frames, size, fps}
+    this.film = null; // what plays where there is no clip: {frames, fps}
     this.sheet = null; // all frames, one below the other
     this.grid = [1, 1, 1]; // t, h, w
     this.mask = new Uint8Array(1); // 1 = hidden, in (t, h, w) order
@@ -48,6 +49,18 @@ class Stage extends EventTarget {
     this.frame = clip.opening;
     this.play(this.playing);
     this.emit("clip");
+  }
+
+  /** Films that play by themselves begin in their middle: there they show something. */
+  setFilm(film) {
+    if (!this.film && !this.clip) this.frame = film.frames >> 1;
+    this.film = film;
+    this.play(this.playing);
+  }
+
+  /** What the clock goes by. */
+  get reel() {
+    return this.clip ?? this.film;
   }
 
   setMask(grid, mask) {
@@ -88,19 +101,19 @@ class Stage extends EventTarget {
 
   tick(now) {
     requestAnimationFrame((next) => this.tick(next));
-    if (!this.clip || !this.playing) return;
-    const frame = Math.floor(((now - this.began) / 1000) * this.clip.fps) % this.clip.frames;
+    if (!this.reel || !this.playing) return;
+    const frame = Math.floor(((now - this.began) / 1000) * this.reel.fps) % this.reel.frames;
     if (frame !== this.frame) this.seek(frame);
   }
 
   seek(frame) {
-    this.frame = (frame + this.clip.frames) % this.clip.frames;
+    this.frame = (frame + this.reel.frames) % this.reel.frames;
     this.emit("frame");
   }
 
   play(playing) {
     this.playing = playing;
-    if (this.clip) this.began = performance.now() - (this.frame / this.clip.fps) * 1000;
+    if (this.reel) this.began = performance.now() - (this.frame / this.reel.fps) * 1000;
     this.emit("play");
   }
 

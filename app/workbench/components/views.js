@@ -42,7 +42,8 @@ class Views {
     if (names === this.laidOut) return;
     this.laidOut = names;
     this.shown = notes.map((note) => ({ figure: this.makeFigure(note) }));
-    this.grid.style.setProperty("--columns", notes.length <= 3 ? notes.length : 4);
+    this.grid.style.setProperty("--columns", Math.min(notes.length, 4));
+    this.grid.classList.toggle("many", notes.length > 3);
     this.grid.replaceChildren(...this.shown.map((view) => view.figure));
   }
 

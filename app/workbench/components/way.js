@@ -147,12 +147,10 @@ const PICTURES = {
     if (sheet) drawTokens(context, (token) => stage.mask[token], (cell) => cell, sheet);
   },
   target(context) {
-    drawTokens(context, () => true);
-    context.fillStyle = "rgb(255 255 255 / 70%)";
-    eachCell((token, cell) => {
-      const [x, y, side] = cellBox(cell);
-      if (!stage.mask[token]) context.fillRect(x, y, side, side);
-    });
+    drawTokens(context, (token) => stage.mask[token]);
+    context.globalAlpha = 0.3; // its features of these are not asked for
+    drawTokens(context, (token) => !stage.mask[token]);
+    context.globalAlpha = 1;
   },
   error(context) {
     const { note, content } = stage.answer?.panels.error ?? {};
