@@ -40,7 +40,7 @@ notebooks: $(TEST_READY)
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 docs: $(TEST_READY)
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv
