@@ -19,7 +19,7 @@ help:
 	@grep '^# make' Makefile | cut -c 3-
 
 app: $(RUN_READY)
-	$(BIN)/python -m streamlit run app/main.py
+	$(BIN)/python -m app.serve --local
 
 serve: $(RUN_READY)
 	$(BIN)/python -m app.serve
@@ -40,7 +40,7 @@ notebooks: $(TEST_READY)
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 docs: $(TEST_READY)
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv

@@ -42,7 +42,7 @@ def test_a_notebook_is_shown_with_its_words_and_its_code():
     assert not page.exception
     assert any(cell.value.startswith("## What is predicted?") for cell in page.markdown)
     assert any("import decoder" in cell.value for cell in page.code)
-    assert len(page.get("imgs")) >= 5
+    assert len(page.get("image")) >= 5
 
 
 def test_a_notebook_s_answers_fold_out_and_its_links_lead_on():
