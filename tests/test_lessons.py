@@ -141,6 +141,9 @@ def test_ten_seeds_said_what_the_lesson_says():
         assert sum(came.values()) == 10
         if not on[0]:  # no stop-gradient: always
             assert came == {"collapse": 10}
+    assert ends[True, False, True]["hold"] >= 8
+    assert ends[True, True, False] == {"sink": 10}
+    assert ends[True, False, False] == {"collapse": 10}
 
 
 def test_the_median_is_best_under_l1_and_the_mean_under_squares():
