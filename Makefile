@@ -19,7 +19,7 @@ help:
 	@grep '^# make' Makefile | cut -c 3-
 
 app: $(RUN_READY)
-	$(BIN)/python -m streamlit run app/main.py
+	$(BIN)/python -m app.serve --local
 
 serve: $(RUN_READY)
 	$(BIN)/python -m app.serve

@@ -4,7 +4,8 @@ Makes a ViT-L of random weights and trains a decoder of size B on it, online: ki
 some steps, resumed to the end. Prints one JSON object: what the estimate said of the time and of
 the memory, what happened (of the whole run, as if its own speed had lasted; the greatest memory of
 the process, as the kernel counts it), their ratios, and the largest relative difference between
-losses of the steps that were taken twice, before the kill and after it.
+losses of the steps that were taken twice, before the kill and after it. With --one-thread the times
+are of one processor, whatever else the machine does.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ from vjepa import checkpoint, config
 from vjepa.model import VJEPA
 
 SECONDS = {"s": 1, "min": 60, "h": 3600}
+ONE_THREAD = """
+import runpy, time
+import torch
+torch.set_num_threads(1)
+time.perf_counter = time.monotonic = time.process_time
+runpy.run_module("decoder", run_name="__main__", alter_sys=True)
+"""
+"""The command, its clocks counting processor time."""
 
 
 def make_model(name: str, folder: Path) -> None:
@@ -39,7 +48,7 @@ def make_model(name: str, folder: Path) -> None:
 def train(words: list[str], out: Path, kill_at: int | None) -> tuple[str, int]:
     """One process of a run: what it said, and its greatest memory in bytes."""
     with (out.parent / "said.txt").open("w") as said:
-        process = subprocess.Popen([sys.executable, "-m", "decoder", "train", *words], stderr=said)
+        process = subprocess.Popen([sys.executable, *words], stderr=said)
     if kill_at:
         while len(rows(out)) < kill_at and process.poll() is None:
             time.sleep(0.1)
@@ -76,13 +85,16 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--one-thread", action="store_true")
     options = parser.parse_args()
     out = options.folder / "run"
-    make_model(options.model, options.folder / "model")
-    numbers = {"steps": options.steps, "batch-size": options.batch, "num-frames": options.frames}
-    numbers |= {"save-every": 4, "log-every": 1, "warmup": 2}
-    words = ["--model", str(options.folder / "model"), "--size", options.size, "--out", str(out)]
-    words += [word for name, value in numbers.items() for word in (f"--{name}", str(value))]
+    if not (options.folder / "model").exists():
+        make_model(options.model, options.folder / "model")
+    said = {"model": options.folder / "model", "size": options.size, "out": out}
+    said |= {"steps": options.steps, "batch-size": options.batch, "num-frames": options.frames}
+    said |= {"save-every": 4, "log-every": 1, "warmup": 2}
+    words = ["-c", ONE_THREAD] if options.one_thread else ["-m", "decoder"]
+    words += ["train", *(str(word) for pair in said.items() for word in (f"--{pair[0]}", pair[1]))]
     text, _ = train(words, out, kill_at=6)
     before = rows(out)
     again, memory = train([*words, "--resume"], out, None)

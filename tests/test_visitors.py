@@ -119,14 +119,23 @@ def test_an_upload_that_aborts_its_reader_costs_nobody_else_anything(address, vi
 
 
 class Executioner(threading.Thread):
-    """Has every process that decodes for the server abort, as native code does, until it stops."""
+    """Has what decodes for the server abort, as native code does, until its block ends."""
 
     def __init__(self, server: psutil.Process) -> None:
         super().__init__(daemon=True)
         self.server, self.over, self.aborted = server, threading.Event(), 0
 
+    def __enter__(self) -> "Executioner":
+        self.start()
+        psutil.wait_procs(workers_of(self.server), timeout=PATIENCE)  # a warm one is too quick
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        self.join(PATIENCE)
+
     def run(self) -> None:
-        while not self.over.wait(0.05):
+        while not self.over.wait(0.02):
             for worker in workers_of(self.server):
                 with suppress(psutil.Error):
                     worker.send_signal(signal.SIGABRT)
@@ -134,11 +143,13 @@ class Executioner(threading.Thread):
 
 
 def workers_of(server: psutil.Process) -> list[psutil.Process]:
+    """Its processes that decode; none where it has ended."""
     found = []
-    for child in server.children():
-        with suppress(psutil.Error):
-            if any("spawn_main" in word for word in child.cmdline()):
-                found.append(child)
+    with suppress(psutil.NoSuchProcess):
+        for child in server.children():
+            with suppress(psutil.Error):
+                if any("spawn_main" in word for word in child.cmdline()):
+                    found.append(child)
     return found
 
 
@@ -148,19 +159,25 @@ def test_while_one_upload_aborts_its_processes_another_visitor_paints(
     data = make_video(np.zeros((20, 48, 64, 3), np.uint8)).read_bytes()
     with Visitor(address, "clip=world-8") as other:
         other.wait_for_answer()
-        executioner = Executioner(server)
-        executioner.start()
-        psutil.wait_procs(workers_of(server), timeout=PATIENCE)  # a warm one would be too quick
-        upload(visitor, "aborts.mp4", data)
-        for mask in strokes(2, seed=6):
-            other.wait_for_answer(other.paint(mask))
-        visitor.listen(lambda: any("aborts.mp4 cannot be read" in text for text in visitor.texts))
-        executioner.over.set()
-        executioner.join(PATIENCE)
+        with Executioner(server) as executioner:
+            upload(visitor, "aborts.mp4", data)
+            for mask in strokes(2, seed=6):
+                other.wait_for_answer(other.paint(mask))
+            told = "aborts.mp4 cannot be read"
+            visitor.listen(lambda: any(told in text for text in visitor.texts))
         assert executioner.aborted
         upload(visitor, "lives.mp4", data)
         visitor.listen(lambda: "upload" in clip_of(visitor))
         assert not visitor.exceptions and not other.exceptions
+
+
+def test_who_waits_for_processes_bears_a_server_that_has_ended():
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        server = psutil.Process(ended.pid)
+    with Executioner(server) as executioner:
+        executioner.join(0.1)
+        assert executioner.is_alive()
+    assert not executioner.is_alive() and not executioner.aborted
 
 
 def test_of_uploads_one_after_the_other_each_is_shown(visitor, make_video):

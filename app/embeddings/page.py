@@ -135,22 +135,21 @@ def masked(state: State, clip: Clip, look: maps.Look) -> tuple[Predicted | None,
 
 def map_settings(model: Model) -> tuple[int, bool]:
     """Layer, and whether the components are those of all clips."""
-    with setting_row():
-        label("layer", LAYER_HELP)
+    row = setting_row()
+    with setting(row, "layer", LAYER_HELP):
         layer = clip_features.choice(st, model.config.depth, "embeddings_layer")
-        label("fit", FIT_HELP)
+    with setting(row, "fit", FIT_HELP):
         fit = choice("fit", ("this clip", "all clips"), "this clip")
     return layer - 1, fit == "all clips"
 
 
 def point_settings(model: Model, layer: int) -> tuple[str, int, str, bool]:
     """Projection, axes, colour, and whether predictions are drawn."""
-    with setting_row():
-        label("points", METHOD_HELP)
+    row = setting_row()
+    with setting(row, "points", METHOD_HELP):
         method = choice("points", ("PCA", *maps.MAPS), "PCA")
         dims = choice("axes", ("2D", "3D"), "2D")
-        menu = st.popover("Colour", icon=":material/palette:")
-    with menu:
+    with row.popover("Colour", icon=":material/palette:"):
         st.caption(COLOUR_HELP)
         look = {"label": "colour", "key": "embeddings_colour", "label_visibility": "collapsed"}
         colour = settings.menu(st, "colour", maps.COLOURS, maps.COLOURS[0], width=128, **look)
@@ -168,12 +167,15 @@ def predicts(config: ModelConfig, layer: int) -> bool:
 
 def setting_row() -> DeltaGenerator:
     """A row for controls; where there is no room, it becomes two."""
-    return st.container(horizontal=True, vertical_alignment="center", gap="xsmall")
+    return st.container(horizontal=True, vertical_alignment="center", gap="small")
 
 
-def label(text: str, tip: str) -> None:
-    """What the next control sets."""
-    st.markdown(text, help=tip, width="content")
+def setting(row: DeltaGenerator, label: str, tip: str) -> DeltaGenerator:
+    """Place for a control in a row, with what it sets in front of it."""
+    look = {"vertical_alignment": "center", "gap": "xsmall", "width": "content"}
+    place = row.container(horizontal=True, **look)
+    place.markdown(label, help=tip, width="content")
+    return place
 
 
 def choice(name: str, options: Any, default: Any) -> Any:

@@ -153,7 +153,7 @@ def numbers(table: dict) -> None:
     """The measures in a row, each explained by its tooltip."""
     shown = measures(table)
     look = {"delta_color": "off", "delta_arrow": "off", "width": MEASURE_WIDTH}
-    with st.container(horizontal=True, gap="medium", horizontal_alignment="distribute"):
+    with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
         for name, (value, ci95) in shown.items():
             st.metric(name, value, ci95, help=TIPS[name], **look)
 

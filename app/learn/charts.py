@@ -163,5 +163,133 @@ def features_picture(picture: UInt8[np.ndarray, "H W 3"], rows: Sequence[str]) -
     return _plain(figure).update_layout(**size, margin=dict.fromkeys("rtb", 0), dragmode=False)
 
 
+def outcome_bars(
+    values: Float[np.ndarray, " n"], median: float, mad: float, mean: float
+) -> go.Figure:
+    """A distribution, its median with the mean deviation around it, and its mean."""
+    figure = go.Figure(
+        go.Histogram(
+            x=values, nbinsx=60, marker_color=GREY, opacity=0.6, hovertemplate="%{x}: %{y}"
+        )
+    )
+    figure.add_vrect(median - mad, median + mad, fillcolor=BLUE, opacity=0.18, line_width=0)
+    figure.add_vline(median, line={"color": BLUE, "width": 3}, annotation_text="median")
+    mark = {"annotation_text": "mean", "annotation_position": "bottom right"}
+    figure.add_vline(mean, line={"color": ORANGE, "width": 3, "dash": "dash"}, **mark)
+    figure.update_xaxes(title="what comes", showgrid=False)
+    figure.update_yaxes(visible=False)
+    return _plain(figure).update_layout(margin=MARGIN | {"t": 24})
+
+
+def guess_errors(
+    guesses: Float[np.ndarray, " g"], errors: Float[np.ndarray, "2 g"], now: float
+) -> go.Figure:
+    """Mean absolute and root mean squared error of every guess, and the guess on screen."""
+    figure = go.Figure()
+    kinds = (("L1", BLUE, "solid"), ("L2 (root)", ORANGE, "dash"))
+    for values, (name, colour, dash) in zip(errors, kinds, strict=True):
+        least = int(values.argmin())
+        line = {"color": colour, "dash": dash}
+        tip = "guess %{x:.2f}: %{y:.2f}"
+        figure.add_scatter(x=guesses, y=values, name=name, line=line, hovertemplate=tip)
+        marker = {"color": colour, "size": 11}
+        spot = {"x": guesses[[least]], "y": values[[least]], "marker": marker, "mode": "markers"}
+        figure.add_scatter(**spot, showlegend=False, hoverinfo="skip")
+    figure.add_vline(now, line={"color": GREEN, "width": 2}, annotation_text="your guess")
+    figure.update_xaxes(title="guess", showgrid=False)
+    figure.update_yaxes(title="error", rangemode="tozero", nticks=5)
+    legend = {"orientation": "h", "y": -0.3, "x": 1, "xanchor": "right", "yanchor": "top"}
+    size = {"height": HEIGHT + 20, "margin": MARGIN | {"t": 24}}
+    return figure.update_layout(**size, legend=legend)
+
+
+def gradient_lines(
+    degrees: Float[np.ndarray, " a"], curves: Mapping[str, Float[np.ndarray, " a"]]
+) -> go.Figure:
+    """Gradients over the angle; the second of the curves is drawn as dots on the first."""
+    figure = go.Figure()
+    looks = (
+        {"mode": "lines", "line": {"color": BLUE, "width": 7}, "opacity": 0.45},
+        {"mode": "markers", "marker": {"color": BLUE, "size": 7}},
+        {"mode": "lines", "line": {"color": ORANGE, "dash": "dash"}},
+    )
+    for (name, values), look in zip(curves.items(), looks, strict=True):
+        tip = "%{x:.0f} degrees: %{y:.3f}"
+        figure.add_scatter(x=degrees, y=values, name=name, hovertemplate=tip, **look)
+    figure.update_xaxes(title="angle: 0 keeps all that matters, 90 nothing", dtick=30)
+    figure.update_yaxes(title="gradient", nticks=5)
+    legend = {"orientation": "h", "y": -0.32, "x": 0, "yanchor": "top"}
+    return figure.update_layout(height=HEIGHT + 80, margin=MARGIN, legend=legend)
+
+
+def surprise_lines(lines: Mapping[str, Float[np.ndarray, " t"]], moment: int) -> go.Figure:
+    """Surprise over time of one scene in several versions.
+
+    Args:
+        lines: mean error of each time step by what becomes of the thing; NaN is left out.
+        moment: from which on it is cut out, from 1.
+    """
+    figure = go.Figure()
+    looks = ((BLUE, "solid"), (ORANGE, "solid"), (GREY, "dot"))
+    for (title, values), (colour, dash) in zip(lines.items(), looks, strict=True):
+        figure.add_scatter(
+            x=np.arange(1, len(values) + 1),
+            y=values,
+            name=title,
+            mode="lines+markers",
+            line={"color": colour, "dash": dash},
+            hovertemplate="moment %{x}: %{y:.3f}",
+        )
+    note = {"annotation_text": "cut", "annotation_position": "top left"}
+    figure.add_vline(moment - 0.5, line_dash="dot", line_width=1, **note)
+    figure.update_xaxes(title="moment", dtick=1, showgrid=False)
+    figure.update_yaxes(title="surprise there", rangemode="tozero", nticks=5)
+    legend = {"orientation": "h", "y": -0.3, "x": 0, "yanchor": "top"}
+    size = {"height": HEIGHT + 40, "margin": MARGIN | {"t": 20}}
+    return figure.update_layout(**size, legend=legend)
+
+
+def likeness_bars(scores: Mapping[str, float]) -> go.Figure:
+    """PSNR by what was decoded from."""
+    bar = go.Bar(
+        x=list(scores.values()),
+        y=list(scores),
+        orientation="h",
+        marker_color=[BLUE if name.startswith("predictions") else GREY for name in scores],
+        text=[f"{score:.1f}" for score in scores.values()],
+        textposition="inside",
+        insidetextanchor="start",
+        textfont_color="white",
+        hovertemplate="%{y}: %{x:.2f} dB<extra></extra>",
+    )
+    figure = go.Figure(bar).update_yaxes(autorange="reversed").update_layout(bargap=0.25)
+    return _plain(figure.update_xaxes(title="likeness, dB"))
+
+
+def shares_lines(
+    amounts: Sequence[int], shares: Mapping[str, Sequence[float]], tokens: float, now: int
+) -> go.Figure:
+    """What the static takes of each loss, over how much static there is.
+
+    Args:
+        amounts: per cent.
+        shares: of each loss by its name, one for each amount.
+        tokens: the share of the hidden tokens that are static: what it would take were it like the
+            rest.
+        now: the amount on screen.
+    """
+    figure = go.Figure()
+    for (name, values), colour in zip(shares.items(), (BLUE, ORANGE), strict=True):
+        tip = "%{x} % static: %{y:.0%}"
+        line = {"color": colour}
+        figure.add_scatter(x=list(amounts), y=list(values), name=name, line=line, hovertemplate=tip)
+    figure.add_hline(tokens, line_dash="dot", line_width=1, annotation_text="its share of tokens")
+    figure.add_vline(now, line={"color": GREEN, "width": 1})
+    figure.update_xaxes(title="static, %", showgrid=False)
+    figure.update_yaxes(title="share of the loss", tickformat=".0%", rangemode="tozero", nticks=5)
+    legend = {"orientation": "h", "y": -0.3, "x": 0, "yanchor": "top"}
+    return figure.update_layout(height=HEIGHT + 40, margin=MARGIN, legend=legend)
+
+
 def _plain(figure: go.Figure, height: int = HEIGHT) -> go.Figure:
     return figure.update_layout(height=height, margin=MARGIN, showlegend=False)

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.learn import lesson_collapse, lesson_masks, lesson_predictor
+from app.learn import (
+    lesson_claims,
+    lesson_collapse,
+    lesson_masks,
+    lesson_median,
+    lesson_pixels,
+    lesson_predictor,
+    lesson_surprise,
+)
 from app.workbench import components, settings
 from app.workbench.bench import query, told_in_a_sentence
 from app.workbench.links import visitor
@@ -38,6 +46,10 @@ LESSONS = {
     "masks": Lesson("Tokens and masks", lesson_masks.lesson),
     "predictor": Lesson("The predictor", lesson_predictor.lesson),
     "collapse": Lesson("Why not a constant", lesson_collapse.lesson, needs_model=False),
+    "median": Lesson("L1 and the median", lesson_median.lesson, needs_model=False),
+    "pixels": Lesson("Features or pixels", lesson_pixels.lesson),
+    "surprise": Lesson("Surprise", lesson_surprise.lesson),
+    "claims": Lesson("What a decoder may claim", lesson_claims.lesson),
 }
 """In the order of reading; a link names them so."""
 FIRST = next(iter(LESSONS))

@@ -57,8 +57,8 @@ STRANGER = (
     "whatever it named would say nothing about the clip. Where it looks is shown below."
 )
 FITTING = "Show a clip that it knows"
-FITTING_CLIP = "1.7"
-"""Of the level that the probes learned from."""
+FITTING_CLIP = "1.30"
+"""Of the level that the probes learned from: an instrument moves to the right, which they read."""
 ATTENTION_TIP = (
     "How much the probe looks at each token, in multiples of an even gaze: 1 is what every token "
     "would get if all got the same. Mean over its heads."

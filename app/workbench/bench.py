@@ -230,7 +230,8 @@ def preset_row(state: State) -> None:
 
 def views(state: State, clip: Clip, shown: list[components.View]) -> None:
     """The page's canvases: they play in step with the painter; a click on one selects tokens."""
-    components.views(clip, shown, state.selection, query(state), key=VIEWS)
+    with st.container(key=f"views_of_{len(shown)}"):  # window.css keeps a place for so many
+        components.views(clip, shown, state.selection, query(state), key=VIEWS)
 
 
 def query(state: State) -> str:

@@ -20,7 +20,8 @@ from vjepa.errors import InputError
 SETTINGS = (
     *("layer", "fit", "points", "axes", "colour", "predictions"),
     *("denoising", "centred", "probe", "labels", "happens", "post", "scene", "clips", "cases"),
-    *("lesson", "share", "draw", "at", "noise", "stop", "average", "guess"),
+    *("lesson", "share", "draw", "at", "noise", "stop", "average", "guess", "often", "far"),
+    *("cut", "moment", "seed_of", "static"),
 )
 """Settings of pages that a link may hold; the pages know what each can be."""
 LONGEST = 20

@@ -39,6 +39,15 @@ function moveOn(event) {
   tiles[(at + by + tiles.length) % tiles.length].focus();
 }
 
+/** Scrolls the row alone, never the page. */
+function bringIntoView(row, tile) {
+  if (!tile) return;
+  const { left, right } = row.getBoundingClientRect();
+  const box = tile.getBoundingClientRect();
+  if (box.right > right) row.scrollLeft += box.right - right + 4;
+  if (box.left < left) row.scrollLeft -= left - box.left + 4;
+}
+
 export default function ({ parentElement, data, setTriggerValue }) {
   const { note, blobs } = unpack(data);
   const row = parentElement.querySelector(".picker");
@@ -49,4 +58,5 @@ export default function ({ parentElement, data, setTriggerValue }) {
   row.replaceChildren(...tiles);
   row.onkeydown = moveOn;
   tiles.find((tile) => tile.dataset.clip === focused)?.focus();
+  bringIntoView(row, tiles.find((tile) => tile.getAttribute("aria-checked") === "true"));
 }
