@@ -61,8 +61,8 @@ new PerformanceObserver((list) => list.getEntries().forEach((one) => {
     if (one.startTime > dressed + 200 && !one.hadRecentInput) window.shifts += one.value;
 })).observe({ type: "layout-shift", buffered: true });
 """
-"""Sums what moves once our styles are there. Streamlit draws the page before it has them: narrow, and
-62 pixels lower."""
+"""Sums what moves once our styles are there. Streamlit draws the page before: narrow, and lower by
+62 pixels."""
 
 
 @pytest.mark.parametrize("name", [*PAGES, "gallery"])
