@@ -3,12 +3,13 @@
 # make test       set up .venv and a browser once, run every check
 # make lint       only the checks that take seconds; make format mends what they find
 # make notebooks  run the notebooks, keep their new outputs
+# make docs       README, guides, notebooks and API as pages: site/index.html
 # make clean      forget the set-up
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help app serve test lint format notebooks clean
+.PHONY: help app serve test lint format notebooks docs clean
 
 BIN := .venv/bin
 RUN_READY := .venv/.ready-to-run
@@ -18,7 +19,7 @@ help:
 	@grep '^# make' Makefile | cut -c 3-
 
 app: $(RUN_READY)
-	$(BIN)/python -m streamlit run app/main.py
+	$(BIN)/python -m app.serve --local
 
 serve: $(RUN_READY)
 	$(BIN)/python -m app.serve
@@ -37,6 +38,9 @@ format: $(TEST_READY)
 
 notebooks: $(TEST_READY)
 	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
+
+docs: $(TEST_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf .venv

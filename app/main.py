@@ -8,6 +8,7 @@ import streamlit as st
 from app import gallery, reading, similarity, window
 from app.embeddings import page as embeddings
 from app.evaluation import page as evaluation
+from app.learn import page as learn
 from app.mask_and_decode import page as mask_and_decode
 from app.probes import page as probes
 from app.surprise import page as surprise
@@ -77,6 +78,12 @@ PAGES = (
         ":material/monitoring:",
         "How far decoded predictions can be trusted: scores over hundreds of clips.",
         evaluation.page,
+    ),
+    Entry(
+        "Learn",
+        ":material/school:",
+        "What a JEPA predicts, from what, and why: short lessons, each with something to try.",
+        learn.page,
     ),
     Entry(
         "Gallery",

@@ -16,6 +16,8 @@ from vjepa.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("vjepa/**/*.py", "decoder/**/*.py", "notebooks/*.ipynb")
+FOLDED = re.compile(r"<details><summary>(.*?)</summary>(.*?)</details>", re.S)
+"""What folds out in a notebook: its title, and its words."""
 
 
 def page() -> None:
@@ -51,18 +53,30 @@ def show(path: Path) -> None:
     for cell in json.loads(text)["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            st.markdown(re.sub("^#", "##", source, flags=re.M))  # below the page's own heading
+            show_words(source)
         elif source:
             st.code(source, language="python")
         for output in cell.get("outputs", ()):
             show_output(output)
 
 
+def show_words(text: str) -> None:
+    """A notebook's words; what folds out there folds out here, and links lead to this page."""
+    text = re.sub("^#", "##", text, flags=re.M)  # below the page's own heading
+    text = re.sub(r"\]\((\w+\.ipynb)\)", r"](reading?file=notebooks/\1)", text)
+    text = re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", text)  # what is not shown here
+    words, *folded = FOLDED.split(text)
+    st.markdown(words)
+    for title, inside, after in zip(folded[::3], folded[1::3], folded[2::3], strict=True):
+        with st.expander(title):
+            st.markdown(inside)
+        st.markdown(after)
+
+
 def show_output(output: dict) -> None:
     """What a cell printed or drew."""
     found = output.get("data", {})
-    if "image/png" in found:
-        png = base64.b64decode(found["image/png"])
-        st.image(png, alt="what the code above draws", width="content")
+    if picture := found.get("image/jpeg") or found.get("image/png"):
+        st.image(base64.b64decode(picture), alt="what the code above draws", width="content")
     elif text := output.get("text") or found.get("text/plain"):
         st.text("".join(text))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import tyro
 
 from decoder.network import SIZES, Size
-from decoder.training.estimate import mean_targets
+from decoder.training.estimate import hidden_tokens
 from vjepa.config import ModelConfig, preset
 
 BATCH = 32
@@ -55,7 +55,7 @@ def model_flops(shape: ModelConfig, targets: int, target_share: float) -> float:
 
 def sample_cost(shape: ModelConfig, name: str, *, latents: bool = False) -> Cost:
     """Of one clip behind a mask of mean size."""
-    targets = mean_targets(shape, shape.num_tokens)
+    targets = hidden_tokens(shape, shape.num_tokens).mean
     drawn = 3 * shape.tubelet_size * (shape.patch_size + 2 * OVERLAP) ** 2
     ends = (LATENTS, LATENTS) if latents else (shape.tubelet_dim, drawn)
     forward = network_flops(SIZES[name], targets, *ends, shape.output_dim)

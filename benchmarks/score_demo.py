@@ -12,15 +12,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 from torch import Generator
 
 from decoder import Explorer
 from decoder.scoring import report
 from decoder.scoring.cases import write_cases
 from decoder.scoring.held_out import held_out
-from decoder.scoring.hide import HIDDEN_KINDS, score_kinds
+from decoder.scoring.hide import HIDDEN_KINDS, score_kinds, score_presets
 from decoder.scoring.score import score_clips
 from vjepa.checkpoint import BUNDLED
+from vjepa.data.clips import bundled_clips, read_frames
 
 SOURCES = ("physics", "world", "real")
 LEVELS = (0, 1, 2, 3, 4)
@@ -51,7 +53,14 @@ def make_card(physics_clips: int, world_clips: int, real_clips: int, out: Path) 
         "decoder": json.loads((folder / "decoder" / "training.json").read_text()),
         "prediction_error": scores["world"]["prediction_error"],
         "scores": scores,
+        "presets": score_presets(explorer, shown(explorer), seed=SEED, steps=STEPS),
     }
+
+
+def shown(explorer: Explorer) -> dict[str, np.ndarray]:
+    """The bundled clips, as the app shows them."""
+    size = (explorer.config.image_size, explorer.config.num_frames)
+    return {name: read_frames(path, *size) for name, path in bundled_clips().items()}
 
 
 def main() -> None:

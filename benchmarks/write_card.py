@@ -103,6 +103,7 @@ def measures() -> str:
         ["the same on the pixels of the moving object, dB", "above 0", "moving_object"],
         ["knowledge (B - D) / (A - D)", ".6", "knowledge"],
         ["sharpness against the truth, 4 steps", ".8 to 1.2", "sharpness"],
+        ["speckle of A: deviation in flat places over the truth's", "below 1.3", "speckle"],
         ["Spearman of spread and error", "above .3", "spread_error_spearman"],
         [found, "above .5", "top1"],
         ["the same, decoded from nothing", "", "top1_null"],
@@ -123,6 +124,9 @@ def measure(scores: dict, name: str) -> str:
         return f"{score['mean']:.2f} {within(score['ci95'])}"
     if name.endswith("_by_steps"):
         return ", ".join(f"{steps}: {value:.2f}" for steps, value in scores[name].items())
+    if name == "speckle":
+        score = scores[name]
+        return f"{score['mean']:.2f} {within(score['ci95'])}" if score else ""
     if isinstance(scores[name], dict):
         return signed(scores[name])
     interval = "spread_error_ci95" if name == "spread_error_spearman" else f"{name}_ci95"
@@ -149,6 +153,18 @@ def people() -> str:
     ]
     head = "clips | mask | scored | all that is hidden, dB | the thing, dB | below the ceiling, dB"
     return lines([*head.split(" | "), "wins"], *rows)
+
+
+def presets() -> str:
+    """By how many dB predictions are above each bundled clip's best fill, mask by mask."""
+    rows = read("card.json")["presets"]["rows"]
+    kinds = list(dict.fromkeys(row["mask"] for row in rows))
+    above = {(row["clip"], row["mask"]): row["above_fill"] for row in rows}
+    cells = [
+        [clip.replace("_", " "), *(f"{above[clip, kind]:+.1f}" for kind in kinds)]
+        for clip in dict.fromkeys(row["clip"] for row in rows)
+    ]
+    return lines(["clip", *kinds], *cells)
 
 
 def masks() -> str:
@@ -249,6 +265,7 @@ TABLES = {
         conditions,
         measures,
         people,
+        presets,
         masks,
         times,
         probes,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import torch
 from diffusers import AutoencoderKL
@@ -17,24 +17,27 @@ from vjepa.errors import InputError
 from vjepa.tokens import patchify, pixel_mask, take, unpatchify
 
 
-@runtime_checkable
-class Canvas(Protocol):
+class Canvas(ABC):
     """Between frames and the tubelets that a decoder draws.
 
     Attributes:
+        config: shape of the model.
         tubelet_dim: numbers in a tubelet.
         is_bytes: whether they are bytes of pixels, scaled to -1..1.
     """
 
+    config: ModelConfig
     tubelet_dim: int
     is_bytes: bool
 
+    @torch.no_grad()
     def cut(
         self, frames: UInt8[Tensor, "B T H W 3"], target_idx: Int64[Tensor, "B M"]
     ) -> Float[Tensor, "B M P"]:
         """The hidden tubelets."""
-        ...
+        return take(self._encode(frames), target_idx)
 
+    @torch.no_grad()
     def paste(
         self,
         frames: UInt8[Tensor, "T H W 3"],
@@ -42,10 +45,26 @@ class Canvas(Protocol):
         mask: Bool[Tensor, "t h w"],
     ) -> UInt8[Tensor, "S T H W 3"]:
         """The clip with its hidden region replaced; visible pixels stay what they are, exactly."""
-        ...
+        grid = self._around(frames).repeat(len(tubelets), 1, 1)
+        grid[:, mask.flatten()] = tubelets.to(grid)
+        decoded = rearrange(self._decode(grid), "s c t h w -> s t h w c")
+        decoded = ((decoded + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return torch.where(pixel_mask(mask, self.config)[..., None], decoded, frames)
+
+    @abstractmethod
+    def _encode(self, frames: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B N P"]:
+        """All tubelets."""
+
+    @abstractmethod
+    def _around(self, frames: UInt8[Tensor, "T H W 3"]) -> Float[Tensor, "1 N P"]:
+        """Tubelets that drawn ones lie between."""
+
+    @abstractmethod
+    def _decode(self, tubelets: Float[Tensor, "S N P"]) -> Float[Tensor, "S 3 T H W"]:
+        """Pixels, -1..1, on the CPU."""
 
 
-class Pixels:
+class Pixels(Canvas):
     """Pixels as they are, -1..1.
 
     Args:
@@ -57,31 +76,21 @@ class Pixels:
     def __init__(self, config: ModelConfig) -> None:
         self.config, self.tubelet_dim = config, config.tubelet_dim
 
-    def cut(
-        self, frames: UInt8[Tensor, "B T H W 3"], target_idx: Int64[Tensor, "B M"]
-    ) -> Float[Tensor, "B M P"]:
-        """The hidden tubelets."""
-        return to_tubelets(frames, target_idx, self.config)
+    def _encode(self, frames: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B N P"]:
+        return patchify(_to_floats(frames), self.config)
 
-    def paste(
-        self,
-        frames: UInt8[Tensor, "T H W 3"],
-        tubelets: Float[Tensor, "S M P"],
-        mask: Bool[Tensor, "t h w"],
-    ) -> UInt8[Tensor, "S T H W 3"]:
-        """The clip with its hidden region replaced; see `paste`."""
-        return paste(frames, tubelets, mask, self.config)
+    def _around(self, frames: UInt8[Tensor, "T H W 3"]) -> Float[Tensor, "1 N P"]:
+        return torch.zeros(1, self.config.num_tokens, self.tubelet_dim)  # none has a neighbour
+
+    def _decode(self, tubelets: Float[Tensor, "S N P"]) -> Float[Tensor, "S 3 T H W"]:
+        return unpatchify(tubelets, self.config)
 
 
 def to_tubelets(
     frames: UInt8[Tensor, "B T H W 3"], target_idx: Int64[Tensor, "B M"], config: ModelConfig
 ) -> Float[Tensor, "B M P"]:
     """The hidden tubelets' pixels, -1..1."""
-    return take(patchify(_to_floats(frames), config), target_idx)
-
-
-def _to_floats(frames: Tensor) -> Float[Tensor, "B 3 T H W"]:
-    return rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1
+    return Pixels(config).cut(frames, target_idx)
 
 
 def paste(
@@ -90,25 +99,19 @@ def paste(
     mask: Bool[Tensor, "t h w"],
     config: ModelConfig,
 ) -> UInt8[Tensor, "S T H W 3"]:
-    """The clip with its hidden region replaced; visible pixels stay what they are, exactly."""
-    grid = torch.zeros(len(tubelets), config.num_tokens, tubelets.shape[-1])
-    grid[:, mask.flatten()] = tubelets.float().cpu()
-    return _lay_over(frames, unpatchify(grid, config), mask, config)
+    """The clip with its hidden region replaced by pixels, -1..1."""
+    return Pixels(config).paste(frames, tubelets, mask)
 
 
-def _lay_over(
-    frames: Tensor, pixels: Float[Tensor, "S 3 T H W"], mask: Tensor, config: ModelConfig
-) -> UInt8[Tensor, "S T H W 3"]:
-    decoded = ((rearrange(pixels, "s c t h w -> s t h w c") + 1) * 127.5).round()
-    hidden = pixel_mask(mask, config)[..., None]
-    return torch.where(hidden, decoded.clamp(0, 255).to(torch.uint8), frames)
+def _to_floats(frames: Tensor) -> Float[Tensor, "B 3 T H W"]:
+    return rearrange(frames, "b t h w c -> b c t h w").float() / 127.5 - 1
 
 
 FRAMES = 8
 """That the autoencoder is given at a time."""
 
 
-class Latents:
+class Latents(Canvas):
     """Latents of a diffusers AutoencoderKL, frame by frame, scaled as its own diffusion takes them.
 
     A tubelet of 2 x 16 x 16 pixels is one of 2 x 2 x 2 latents where the autoencoder shrinks
@@ -141,26 +144,6 @@ class Latents:
         volume = config.tubelet_size * self.small.patch_size**2
         self.tubelet_dim = vae.config.latent_channels * volume
 
-    @torch.no_grad()
-    def cut(
-        self, frames: UInt8[Tensor, "B T H W 3"], target_idx: Int64[Tensor, "B M"]
-    ) -> Float[Tensor, "B M P"]:
-        """The hidden tubelets' latents."""
-        return take(self._encode(frames), target_idx)
-
-    @torch.no_grad()
-    def paste(
-        self,
-        frames: UInt8[Tensor, "T H W 3"],
-        tubelets: Float[Tensor, "S M P"],
-        mask: Bool[Tensor, "t h w"],
-    ) -> UInt8[Tensor, "S T H W 3"]:
-        """The clip with its hidden region replaced; visible pixels stay what they are, exactly."""
-        grid = self._encode(frames[None].to(self.vae.device)).repeat(len(tubelets), 1, 1)
-        grid[:, mask.flatten()] = tubelets.to(grid)
-        pixels = torch.stack([self._decode(one[None]) for one in grid])
-        return _lay_over(frames, pixels, mask, self.config)
-
     def _encode(self, frames: UInt8[Tensor, "B T H W 3"]) -> Float[Tensor, "B N P"]:
         pixels = rearrange(_to_floats(frames.to(self.vae.device)), "b c t h w -> (b t) c h w")
         latents = torch.cat([self._latents(few) for few in pixels.split(FRAMES)])
@@ -170,7 +153,13 @@ class Latents:
         mean = self.vae.encode(pixels.to(self.vae.dtype)).latent_dist.mode().float()
         return (mean - self._shift) * self.vae.config.scaling_factor
 
-    def _decode(self, tubelets: Float[Tensor, "1 N P"]) -> Float[Tensor, "3 T H W"]:
+    def _around(self, frames: UInt8[Tensor, "T H W 3"]) -> Float[Tensor, "1 N P"]:
+        return self._encode(frames[None])
+
+    def _decode(self, tubelets: Float[Tensor, "S N P"]) -> Float[Tensor, "S 3 T H W"]:
+        return torch.stack([self._decode_clip(clip[None]) for clip in tubelets])
+
+    def _decode_clip(self, tubelets: Float[Tensor, "1 N P"]) -> Float[Tensor, "3 T H W"]:
         latents = rearrange(unpatchify(tubelets, self.small), "1 c t h w -> t c h w")
         latents = (latents / self.vae.config.scaling_factor + self._shift).to(self.vae.dtype)
         pixels = torch.cat([self.vae.decode(few).sample.float() for few in latents.split(FRAMES)])

@@ -9,6 +9,7 @@ from jaxtyping import install_import_hook
 # Before anything of ours is imported: jaxtyping annotations are checked on every call in tests.
 install_import_hook(["vjepa", "decoder"], "typechecker.check")
 
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,9 +19,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 from browser import open_page, serving
 from playwright.sync_api import Browser, Page, sync_playwright
+from stored import load
 
 ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -63,6 +66,18 @@ def write_video(path: Path, frames: np.ndarray, fps: float, pts: list[int] | Non
             frame.pts = i if pts is None else pts[i]
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def write_classes(root: Path, counts: dict[str, int], length: int) -> None:
+    """Class folders of dark and of bright videos: so many of each class in every split."""
+    rng = np.random.default_rng(0)
+    for split, count in counts.items():
+        for name, level in (("dark", 40), ("bright", 200)):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                frames = rng.integers(level, level + 30, (length, 48, 64, 3), dtype=np.uint8)
+                write_video(folder / f"{number}.mp4", frames, 10)
 
 
 @pytest.fixture(scope="module")  # not session: its event loop would stay open around other tests
@@ -112,3 +127,32 @@ def own_accelerator() -> Iterator[None]:
     """Accelerate keeps the first precision of a process; every test may choose its own."""
     yield
     AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def v1(golden):
+    """An official V-JEPA checkpoint: what it holds, without prefixes."""
+    state = torch.load(golden / "vjepa1-a" / "checkpoint.pth.tar", weights_only=True)
+    parts = ("encoder", "predictor", "target_encoder")
+    return {p: {n.removeprefix("module.backbone."): t for n, t in state[p].items()} for p in parts}
+
+
+@pytest.fixture
+def write(golden, tmp_path):
+    """Writes a checkpoint beside the config.json of that golden model."""
+
+    def write(state, config=golden / "vjepa1-a" / "config.json", name="m.pth.tar", **kwargs):
+        if isinstance(config, dict):
+            (tmp_path / "config.json").write_text(json.dumps(config))
+        elif config is not None:
+            shutil.copy(config, tmp_path / "config.json")
+        torch.save(state, tmp_path / name, **kwargs)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def expected(golden):
+    """The model of that official checkpoint."""
+    return load(golden / "vjepa1-a" / "checkpoint.pth.tar")

@@ -25,7 +25,7 @@ from vjepa.model import VJEPA
 
 ALL = {"file": 135, "link": 60, "stroke": 45, "checkpoint": 60}
 """What is sent, and how much of it."""
-PATIENCE = 300.0
+PATIENCE = 60.0
 LONGEST = 600
 """Characters of a sentence."""
 APOLOGY = "Something went wrong"

@@ -4,7 +4,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import PATIENCE, pixels
 
-PAGES = ("mask-and-decode", "embeddings", "similarity", "surprise", "probes", "evaluation")
+PAGES = (
+    *("mask-and-decode", "embeddings", "similarity", "surprise", "probes", "evaluation"),
+    "learn",
+)
 READY = '.panels[data-answer="shown"], .views[data-shown], .js-plotly-plot'
 WIDTHS = (320, 390, 720)
 
@@ -61,8 +64,8 @@ new PerformanceObserver((list) => list.getEntries().forEach((one) => {
     if (one.startTime > dressed + 200 && !one.hadRecentInput) window.shifts += one.value;
 })).observe({ type: "layout-shift", buffered: true });
 """
-"""Sums what moves once our styles are there. Streamlit draws the page before: narrow, and lower by
-62 pixels."""
+"""Sums what moves once our styles are there. Streamlit draws the page before it has them: narrow,
+and 62 pixels lower."""
 
 
 @pytest.mark.parametrize("name", [*PAGES, "gallery"])

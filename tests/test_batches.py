@@ -64,6 +64,35 @@ def test_processes_share_the_clips_and_masks_of_one(stored, config):
             assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
+def test_masks_around_what_moves_are_those_of_one_process(config, tmp_path):
+    """Though a process sees what moves in its own clips alone."""
+    generator = np.random.default_rng(0)
+    clips = np.zeros((12, 4, 48, 48, 3), np.uint8)
+    for clip in clips:
+        top, left = generator.integers(0, 40, 2)
+        clip[1::2, top : top + 8, left : left + 8] = 255
+    np.save(tmp_path / "moving.npy", clips)
+    moving, config = (
+        StoredClips(tmp_path / "moving.npy", TINY),
+        replace(config, future=0.0, span=1.0),
+    )
+    alone, shared = made_by(1, moving, config), made_by(2, moving, config)
+    for place in (0, 1):
+        ours = list(rows(alone, lambda batch, k=place: batch.masks[1][k]))
+        theirs = list(rows(shared, lambda batch, k=place: batch.masks[1][k]))
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    still = made_by(1, StoredClips(_stilled(tmp_path, clips), TINY), config)
+    assert any(
+        not torch.equal(a.masks[1].target_idx, b.masks[1].target_idx)
+        for a, b in zip(alone, still, strict=True)
+    )
+
+
+def _stilled(folder, clips):
+    np.save(folder / "still.npy", np.zeros_like(clips))
+    return folder / "still.npy"
+
+
 def test_a_process_makes_its_own_clips_and_no_others(config):
     wide = replace(config, batch_size=8 * 24, mask_batch=24)
     for process in range(8):

@@ -191,3 +191,11 @@ def test_back_and_forward_lead_from_clip_to_clip(page):
     page.go_forward()
     wait_for("city_timelapse")
     assert "seed=4" in page.url
+    page.go_back()
+    wait_for(catalogue.first_clip())
+    page.locator('[data-clip="city_timelapse"]').click()
+    wait_for("city_timelapse")
+    page.get_by_role("button", name="Timing").click()
+    page.get_by_role("spinbutton", name="start, s").fill("0.5")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => vjepaStage.clip?.id === 'bundled-city_timelapse@0.5'")

@@ -12,6 +12,7 @@ from decoder.network import TokenDecoder
 from decoder.pipeline import make_pipeline
 from decoder.scoring import hide, metrics
 from decoder.scoring.held_out import ClipBatch, HeldOutPhysics, HeldOutWorld
+from vjepa import masks
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.tokens import pixel_mask
@@ -122,3 +123,13 @@ def test_an_unknown_kind_is_a_sentence(explorer):
     clips = HeldOutWorld(2, (0,), CONFIG, generator())
     with pytest.raises(InputError, match="'ring'"):
         hide.score_kinds(explorer, clips, ("ring",), seed=0, steps=1)
+
+
+def test_presets_are_held_against_each_clips_own_best_fill(explorer, monkeypatch):
+    frames = {"moves": square(speed=2)[0].numpy(), "stays": square(speed=0)[0].numpy()}
+    monkeypatch.setattr(hide, "decode", lambda explorer, frames, *rest: frames)
+    table = hide.score_presets(explorer, frames, seed=0, steps=1)
+    above = {(row["clip"], row["mask"]): row["above_fill"] for row in table["rows"]}
+    assert len(above) == 2 * len(masks.MASKS)
+    assert above["moves", "future"] > 5 and above["stays", "future"] == 0  # a copy is perfect
+    assert table["wins"] == np.mean([gain > 0 for gain in above.values()])

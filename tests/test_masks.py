@@ -47,7 +47,7 @@ def test_multiblock_spans_all_time(kind):
 
 
 def test_blocks_have_the_stated_area_and_aspect():
-    shapes = [masks._block_shape(14, 14, 0.15, generator(seed)) for seed in range(100)]
+    shapes = [masks.block_shape(14, 14, 0.15, generator(seed)) for seed in range(100)]
     assert all(abs(rows * columns - 29) <= 5 for rows, columns in shapes)
     # .75 to 1.5 before the sides are rounded
     assert all(0.5 <= rows / columns <= 2 for rows, columns in shapes)
@@ -140,6 +140,18 @@ def test_boxes_over_a_part_of_the_time_leave_what_they_hide_seen_at_another_mome
         drawn = masks.span_batch(GRID, 4, generator=generator)
         assert drawn.flatten(1).any(1).all()
         assert not drawn.all(1).any()  # no place is hidden through all time
+
+
+def test_boxes_around_what_moves_hide_it_and_all_hide_as_much():
+    motion = torch.zeros(40, *GRID)
+    motion[:, :, 5, 1] = 1.0  # a thing that turns where it is
+    motion[20:] = 0  # and clips of which nothing is known
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        drawn = masks.span_batch(GRID, 40, generator=generator, motion=motion)
+        assert len(drawn.flatten(1).sum(1).unique()) == 1
+        assert drawn[:20, :, 5, 1].any(1).all()
+        assert len(torch.stack([m.any(0).float() for m in drawn[20:]]).unique(dim=0)) > 2
 
 
 def test_training_draws_the_kinds_in_the_shares_asked_for():

@@ -68,3 +68,15 @@ def test_error_by_spread_sorts_pixels_and_keeps_their_means(truth, hidden):
     spread, error = metrics.error_by_spread(samples, truth, hidden, parts=4)
     assert (np.diff(spread) > 0).all()
     assert error.mean() == pytest.approx(metrics.error_map(samples, truth)[hidden].mean(), rel=1e-2)
+
+
+def test_speckle_is_what_deviates_in_flat_hidden_places(hidden):
+    generator = np.random.default_rng(0)
+    flat = np.full((4, 24, 24, 3), 100, np.uint8)
+    noise = generator.integers(-9, 10, (4, 24, 24, 1))
+    speckled = np.where(hidden[..., None], flat + noise, flat).astype(np.uint8)
+    assert metrics.speckle(flat, flat, hidden) == 0
+    assert metrics.speckle(speckled, flat, hidden) == pytest.approx(noise.std(), rel=0.2)
+    assert metrics.speckle(np.where(hidden[..., None], flat, speckled), flat, hidden) == 0
+    rough = generator.integers(0, 256, flat.shape, dtype=np.uint8)
+    assert metrics.speckle(flat, rough, hidden) is None

@@ -1,5 +1,6 @@
 """The notebooks run as they stand, and are committed with the pictures that make them readable."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -24,4 +25,17 @@ def test_is_committed_with_its_outputs(path):
     assert all(cell.execution_count for cell in cells)
     assert sum("image/jpeg" in output.get("data", {}) for output in outputs) >= 5
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
-    assert path.stat().st_size < 1_500_000
+    assert path.stat().st_size < 900_000
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_every_question_has_an_answer_that_folds_out(path):
+    cells = nbformat.read(path, as_version=4).cells
+    words = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    questions = re.split(r"^> \*\*Question \d+\.\*\*", words, flags=re.M)[1:]
+    assert len(questions) >= 3
+    for question in questions:
+        (answer,) = re.findall(
+            r"^<details><summary>Answer</summary>\n\n(.+?)\n\n</details>$", question, re.M | re.S
+        )
+        assert len(answer.split()) > 20

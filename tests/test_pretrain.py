@@ -74,6 +74,34 @@ def test_training_lowers_the_loss(run_config):
     assert np.mean(losses[-5:]) < 0.95 * np.mean(losses[:5])
 
 
+def test_gradient_checkpointing_changes_no_result(run_config):
+    train(run_config)
+    sparing = replace(run_config, out=run_config.out / "sparing", gradient_checkpointing=True)
+    train(sparing)
+    assert metrics(sparing.out) == metrics(run_config.out)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own, while it traces checks
+@pytest.mark.parametrize("sparing", [False, True])
+def test_compiled_blocks_follow_the_same_losses(run_config, monkeypatch, sparing):
+    """As traced; generating code takes a minute, and is torch's."""
+    compile_ = torch.nn.Module.compile
+    traced = []
+
+    def without_code(block, **options):
+        traced.append(block)
+        compile_(block, backend="eager", **options)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", without_code)
+    train(replace(run_config, steps=3))
+    own = {"compile": True, "gradient_checkpointing": sparing, "steps": 3}
+    compiled = replace(run_config, out=run_config.out / "compiled", **own)
+    train(compiled)
+    assert len(traced) == 2 * TINY.depth + TINY.predictor_depth
+    for ours, theirs in zip(metrics(compiled.out), metrics(run_config.out), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)
+
+
 def test_a_run_is_not_overwritten(run_config):
     train(run_config)
     with pytest.raises(InputError, match="--resume"):

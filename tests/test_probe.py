@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from conftest import write_video
+from conftest import write_classes
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from tiny import TINY
@@ -175,14 +175,7 @@ def test_bad_input_gets_one_sentence(model, tmp_path, tasks, probes, changes, sa
 @pytest.fixture
 def videos(tmp_path):
     """Class folders of dark and of bright videos, one of them broken."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 8), ("test", 3)):
-        for name, level in (("dark", 40), ("bright", 200)):
-            folder = tmp_path / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                frames = rng.integers(level, level + 30, (10, 48, 64, 3), dtype=np.uint8)
-                write_video(folder / f"{number}.mp4", frames, 10)
+    write_classes(tmp_path, {"train": 8, "test": 3}, length=10)
     (tmp_path / "train" / "dark" / "broken.mp4").write_bytes(b"no video")
     return tmp_path
 

@@ -91,7 +91,7 @@ def test_threads_change_nothing(tmp_path, threads):
     wish = Wish(0.9, 7.5, 16, 64, lambda image: square(image, 64))
     for kind in ("hevc-open", "vp9", "h264"):
         path = encode(tmp_path / f"{kind}.mkv", painted(COUNT), kind)
-        one, many = (read(path, wish, n).frames for n in (1, threads))
+        one, many = (read(path, wish._replace(threads=n)).frames for n in (1, threads))
         np.testing.assert_array_equal(one, many)
 
 

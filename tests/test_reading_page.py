@@ -42,6 +42,15 @@ def test_a_notebook_is_shown_with_its_words_and_its_code():
     assert not page.exception
     assert any(cell.value.startswith("## What is predicted?") for cell in page.markdown)
     assert any("import decoder" in cell.value for cell in page.code)
+    assert len(page.get("image")) >= 5
+
+
+def test_a_notebook_s_answers_fold_out_and_its_links_lead_on():
+    page = opened("notebooks/02_why_it_does_not_collapse.ipynb")
+    assert len(page.expander) == 4 and all(one.markdown[0].value for one in page.expander)
+    words = "".join(cell.value for cell in page.markdown)
+    assert "(reading?file=notebooks/03_pretraining_from_scratch.ipynb)" in words
+    assert "../" not in words and "<details" not in words
 
 
 @pytest.mark.parametrize("file", ["../../etc/passwd", "/etc/passwd", "vjepa", "x", "app/main.py"])

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import TINY
+from tiny import SHORT, TINY, losses
 
 from vjepa import checkpoint, errors, storage
 from vjepa import config as configs
@@ -32,13 +32,8 @@ def config(tmp_path, monkeypatch):
         out=tmp_path / "run",
         data=str(tmp_path / "clips.npy"),
         preset="tiny",
-        steps=6,
-        batch_size=4,
-        warmup=2,
-        precision="no",
-        save_every=2,
         keep_every=4,
-        log_every=1,
+        **SHORT,
     )
 
 
@@ -51,11 +46,6 @@ def refused(config):
         train(config)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-def losses(config):
-    lines = (config.out / "metrics.jsonl").read_text().splitlines()
-    return [(row["step"], row["loss"]) for row in map(json.loads, lines)]
 
 
 def weights(config):
@@ -89,7 +79,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(config, tmp_path, monkeypatc
         file.write('{"step": 6, "lo')  # a torn line
     mend()
     train(replace(broken, resume=True))
-    assert losses(broken) == losses(config)
+    assert losses(broken.out) == losses(config.out)
     ours, theirs = weights(broken), weights(config)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     kept = [path.name for path in (config.out / "snapshots").iterdir()]
@@ -139,7 +129,7 @@ def test_checkpoints_of_before_are_gone_on_from(config, caplog):
     )
     train(replace(config, resume=True, steps=7))
     assert "names no settings" in caplog.text
-    assert losses(config)[-1][0] == 7
+    assert losses(config.out)[-1][0] == 7
 
 
 def test_settings_are_there_from_the_start(config, monkeypatch):

@@ -6,39 +6,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import write_video
+from conftest import write_classes
 from PIL import Image
-from tiny import TINY
+from tiny import TINY, tiny_model
 
 import vjepa.__main__ as commands
 from vjepa import checkpoint
 from vjepa.analysis import streamed
 from vjepa.analysis.attentive import AttentiveProbe, save_probe
 from vjepa.analysis.streamed import StreamConfig, TrainingClips, outputs_of, plan, train_streamed
-from vjepa.data.datasets import open_dataset
+from vjepa.data.datasets import LabelledVideos, open_dataset
 from vjepa.data.views import read_views
 from vjepa.errors import InputError
-from vjepa.model import VJEPA
 
 
 @pytest.fixture(scope="module")
 def model():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return VJEPA(TINY).eval().requires_grad_(False)
+    return tiny_model()
 
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     """Class folders of dark and of bright videos, one of them broken."""
-    root, rng = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
-    for split, count in (("train", 4), ("test", 2)):
-        for name, level in (("dark", 40), ("bright", 200)):
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                frames = rng.integers(level, level + 30, (6, 48, 64, 3), dtype=np.uint8)
-                write_video(folder / f"{number}.mp4", frames, 10)
+    root = tmp_path_factory.mktemp("videos")
+    write_classes(root, {"train": 4, "test": 2}, length=6)
     (root / "train" / "dark" / "1.mp4").write_bytes(b"no video")
     return root
 
@@ -61,6 +52,21 @@ def test_a_crop_depends_on_seed_epoch_and_video_alone(videos, config, caplog):
     assert "passed over" in caplog.text and its_label == clips.videos.labels[broken + 1]
     assert abs(taken.float().mean() - clips[0, broken + 1][0].float().mean()) < 10
     assert label == clips.videos.labels[2]
+
+
+def test_crops_are_of_the_whole_frame_at_its_own_resolution(config, make_video):
+    """The ends of a wide video are seen, and stripes that shrinking would blur."""
+    frames = np.full((6, 96, 384, 3), 60, np.uint8)
+    frames[:, ::2] = 180
+    frames[:, :, :96, 0] += 60  # a middle square has neither end
+    frames[:, :, -96:, 2] += 60
+    path = make_video(frames, 10)
+    videos = LabelledVideos((path,) * 16, np.zeros(16, int), ("a",), path)
+    clips = TrainingClips(videos, TINY, replace(config, scale=(0.02, 0.05)))
+    seen = [clips[0, index][0].float() for index in range(16)]
+    reddish = np.array([float((clip[..., 0] - clip[..., 2]).mean()) for clip in seen])
+    assert reddish.max() > 30 and reddish.min() < -30
+    assert max(float(clip.mean(-1).std(-2).mean()) for clip in seen) > 30
 
 
 def test_every_epoch_takes_every_video_once_whatever_the_processes(config):

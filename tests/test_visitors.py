@@ -119,19 +119,38 @@ def test_an_upload_that_aborts_its_reader_costs_nobody_else_anything(address, vi
 
 
 class Executioner(threading.Thread):
-    """Has every process that decodes for the server abort, as native code does, until it stops."""
+    """Has what decodes for the server abort, as native code does, until its block ends."""
 
     def __init__(self, server: psutil.Process) -> None:
         super().__init__(daemon=True)
         self.server, self.over, self.aborted = server, threading.Event(), 0
 
+    def __enter__(self) -> "Executioner":
+        self.start()
+        psutil.wait_procs(workers_of(self.server), timeout=PATIENCE)  # a warm one is too quick
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        self.join(PATIENCE)
+
     def run(self) -> None:
-        while not self.over.wait(0.05):
-            for worker in self.server.children():
+        while not self.over.wait(0.02):
+            for worker in workers_of(self.server):
                 with suppress(psutil.Error):
-                    if any("spawn_main" in word for word in worker.cmdline()):
-                        worker.send_signal(signal.SIGABRT)
-                        self.aborted += 1
+                    worker.send_signal(signal.SIGABRT)
+                    self.aborted += 1
+
+
+def workers_of(server: psutil.Process) -> list[psutil.Process]:
+    """Its processes that decode; none where it has ended."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for child in server.children():
+            with suppress(psutil.Error):
+                if any("spawn_main" in word for word in child.cmdline()):
+                    found.append(child)
+    return found
 
 
 def test_while_one_upload_aborts_its_processes_another_visitor_paints(
@@ -140,18 +159,45 @@ def test_while_one_upload_aborts_its_processes_another_visitor_paints(
     data = make_video(np.zeros((20, 48, 64, 3), np.uint8)).read_bytes()
     with Visitor(address, "clip=world-8") as other:
         other.wait_for_answer()
-        executioner = Executioner(server)
-        executioner.start()
-        upload(visitor, "aborts.mp4", data)
-        for mask in strokes(2, seed=6):
-            other.wait_for_answer(other.paint(mask))
-        visitor.listen(lambda: any("aborts.mp4 cannot be read" in text for text in visitor.texts))
-        executioner.over.set()
-        executioner.join(PATIENCE)
+        with Executioner(server) as executioner:
+            upload(visitor, "aborts.mp4", data)
+            for mask in strokes(2, seed=6):
+                other.wait_for_answer(other.paint(mask))
+            told = "aborts.mp4 cannot be read"
+            visitor.listen(lambda: any(told in text for text in visitor.texts))
         assert executioner.aborted
         upload(visitor, "lives.mp4", data)
         visitor.listen(lambda: "upload" in clip_of(visitor))
         assert not visitor.exceptions and not other.exceptions
+
+
+def test_who_waits_for_processes_bears_a_server_that_has_ended():
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        server = psutil.Process(ended.pid)
+    with Executioner(server) as executioner:
+        executioner.join(0.1)
+        assert executioner.is_alive()
+    assert not executioner.is_alive() and not executioner.aborted
+
+
+def test_of_uploads_one_after_the_other_each_is_shown(visitor, make_video):
+    frames = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 48, 64, 3), np.uint8)
+    for brightness in (3, 6, 9):
+        before = clip_of(visitor)
+        upload(visitor, f"{brightness}.mp4", make_video(frames * brightness).read_bytes())
+        visitor.listen(lambda before=before: clip_of(visitor) != before, PATIENCE)
+        assert clip_of(visitor).startswith("upload")
+    assert not visitor.exceptions
+
+
+def test_back_leads_to_the_clip_before_though_the_address_did_not_follow(visitor, make_video):
+    upload(visitor, "mine.mp4", make_video(np.zeros((20, 48, 64, 3), np.uint8)).read_bytes())
+    visitor.listen(lambda: clip_of(visitor).startswith("upload"), PATIENCE)
+    visitor.run()  # a click elsewhere: the address still names the clip before
+    visitor.wait_for_answer(visitor.paint(strokes(1, seed=7)[0]))
+    assert clip_of(visitor).startswith("upload")
+    visitor.go_back("clip=world-5")
+    visitor.listen(lambda: clip_of(visitor) == "world-5", PATIENCE)
 
 
 def clip_of(visitor: Visitor) -> str:

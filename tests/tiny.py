@@ -1,6 +1,11 @@
-"""A model shape that a test can afford: small, and with every part of the real one."""
+"""What a test can afford: a small shape with every part of the real one, a model, a short run."""
+
+import json
+
+import torch
 
 from vjepa.config import ModelConfig
+from vjepa.model import VJEPA
 
 TINY = ModelConfig(
     image_size=48,
@@ -14,3 +19,26 @@ TINY = ModelConfig(
     predictor_num_heads=2,
     patch_init_std=0.06,
 )
+
+SHORT = {
+    "steps": 6,
+    "batch_size": 4,
+    "warmup": 2,
+    "precision": "no",
+    "save_every": 2,
+    "log_every": 1,
+}
+"""Settings of a run of a moment."""
+
+
+def tiny_model():
+    """A frozen model of random weights, always the same."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VJEPA(TINY).eval().requires_grad_(False)
+
+
+def losses(folder):
+    """Step and loss of every line of a run's metrics."""
+    rows = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [(row["step"], row["loss"]) for row in rows]

@@ -88,12 +88,17 @@ class Visitor:
         """Closes the window."""
         self.open.close()
 
-    def run(self, fragment: str = "", auto: bool = False) -> None:
-        """Asks for a run of the page, or of a fragment."""
+    def run(self, fragment: str = "", auto: bool = False, back: bool = False) -> None:
+        """Asks for a run of the page, or of a fragment.
+
+        His address stays the one that he came by, whatever the page makes of it: a browser's may
+        be as old, where it was told of the new one just now.
+        """
         message = BackMsg()
         rerun = message.rerun_script
         rerun.query_string, rerun.page_name = self.query, self.page
         rerun.fragment_id, rerun.is_auto_rerun = fragment, auto
+        rerun.is_history_navigation = back
         rerun.widget_states.widgets.extend(self.states.values())
         self.socket.send(message.SerializeToString())
 
@@ -158,6 +163,11 @@ class Visitor:
         self.pieces.clear()
         self.states.clear()
         self.run()
+
+    def go_back(self, query: str) -> None:
+        """Has the browser's Back lead to another address of the same page."""
+        self.query = query
+        self.run(back=True)
 
     def upload(self, name: str, data: bytes, keep: bool = True) -> int:
         """Sends a file, and has the uploader of the page name it with the next run.

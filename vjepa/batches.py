@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
@@ -86,7 +87,9 @@ class TrainingBatches(Dataset):
         broken: list[tuple[str, str]] = []
         numbers = range(first, first + self.together)
         frames = np.stack([self._clip(number, broken) for number in numbers])
-        return TrainingBatch(torch.from_numpy(frames), self._masks(first), broken)
+        clips = torch.from_numpy(frames)
+        motion = token_motion(clips, self.shape) if self.config.span else None
+        return TrainingBatch(clips, self._masks(first, motion), broken)
 
     def _clip(self, number: int, broken: list[tuple[str, str]]) -> UInt8[np.ndarray, "T H W 3"]:
         """A clip of the run; one of a video that cannot be read is replaced by another."""
@@ -112,11 +115,13 @@ class TrainingBatches(Dataset):
         epoch, place = divmod(number, count)
         return int(_order(count, self.config.seed, epoch)[place])
 
-    def _masks(self, first: int) -> list[MaskBatch]:
+    def _masks(self, first: int, motion: Float[Tensor, "B t h w"] | None = None) -> list[MaskBatch]:
         """Masks of a batch, cut to one length with those of all clips of its group."""
         config, group = self.config, self.config.group
         step, place = divmod(first, config.batch_size)
         rows = slice(place % group, place % group + self.together)
+        known = torch.zeros(group, *self.shape.grid)  # others of the group are not here
+        known[rows] = 0.0 if motion is None else motion
         drawn = draw_masks(
             self.shape.grid,
             group,
@@ -125,8 +130,19 @@ class TrainingBatches(Dataset):
             shared=own_generator(STEPS, config.seed, step),
             future=config.future,
             span=config.span,
+            motion=known,
         )
         return [masks.part(rows) for masks in drawn]
+
+
+def token_motion(
+    clips: UInt8[Tensor, "B T H W 3"], config: ModelConfig
+) -> Float[Tensor, "B t h w"]:
+    """How much the pixels of each token change from frame to frame: mean squared, 0..1."""
+    gray = clips.float().mean(-1) / 255
+    change = F.pad(gray.diff(dim=1).square(), (0, 0, 0, 0, 1, 0))
+    side = config.patch_size
+    return F.avg_pool3d(change, (config.tubelet_size, side, side))
 
 
 @lru_cache(maxsize=2)

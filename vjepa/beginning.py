@@ -57,9 +57,13 @@ def go_on_from(name: str) -> VJEPA:
     checkpoint.require_predictor(model.config)
     family = model.config.family
     if family == "vjepa2.1":
+        reason = (
+            "it was distilled, and how was not published"
+            if model.config.teacher_dim
+            else "its predictor was trained on stretched positions and is published without"
+        )
         raise InputError(
-            "V-JEPA 2.1 cannot be gone on with: the training of its published models was a "
-            "distillation that was not published; take a V-JEPA or a V-JEPA 2."
+            f"This V-JEPA 2.1 cannot be gone on with: {reason}; take a V-JEPA or a V-JEPA 2."
         )
     if family == "vjepa2":
         model = ContinuedVJEPA2(model)

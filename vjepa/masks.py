@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Generator, Tensor
 
 from vjepa.config import MASK_TYPES
@@ -64,13 +64,19 @@ def multiblock_batch(
         raise InputError(f"There is no mask kind {kind!r}; choose one of {', '.join(KINDS)}.")
     t, h, w = grid
     count, scale = KINDS[kind]
-    block = _block_shape(h, w, scale, shared or generator)
+    block = block_shape(h, w, scale, shared or generator)
     frames = _draw_frames(h, w, block, batch, count, generator)
     return frames.unsqueeze(1).expand(batch, t, h, w).contiguous()
 
 
-def _block_shape(h: int, w: int, scale: float, generator: Generator) -> tuple[int, int]:
-    """Height and width of a block: the area fixed, the aspect ratio uniform in (.75, 1.5)."""
+def block_shape(h: int, w: int, scale: float, generator: Generator) -> tuple[int, int]:
+    """Height and width of a block: the area fixed, the aspect ratio uniform in (.75, 1.5).
+
+    Args:
+        h, w: of the frame, in tokens.
+        scale: the block's share of it.
+        generator: of the aspect ratio.
+    """
     area = int(h * w * scale)
     low, high = ASPECT_RATIO
     aspect = low + (high - low) * torch.rand((), generator=generator).item()
@@ -158,6 +164,7 @@ def draw_masks(
     shared: Generator | None = None,
     future: float = 0.0,
     span: float = 0.0,
+    motion: Float[Tensor, "B t h w"] | None = None,
 ) -> list[MaskBatch]:
     """Both mask types for clips whose masks are cut to one length.
 
@@ -170,6 +177,7 @@ def draw_masks(
             `future` and `span`, so that none of them waits for another; `generator` if None.
         future: chance that the long-range masks hide the rest of the clip instead.
         span: chance that they are boxes over a part of the time instead (`span_batch`).
+        motion: how much each token's pixels move: half of those boxes then hide what moves.
     """
     drawn, common = [], shared or generator
     for kind in MASK_TYPES:
@@ -179,7 +187,8 @@ def draw_masks(
             if dice < future:
                 hidden = _draw_future(grid, common).expand(batch_size, *grid)
             elif dice < future + span:
-                hidden = span_batch(grid, batch_size, generator=generator)
+                follows = motion if dice < future + span / 2 else None
+                hidden = span_batch(grid, batch_size, generator=generator, motion=follows)
         indices = collate(hidden, generator=generator, max_targets=max_targets)
         drawn.append(MaskBatch(*indices, kind))
     return drawn
@@ -190,12 +199,26 @@ def _draw_future(grid: Grid, generator: Generator) -> Bool[Tensor, "t h w"]:
     return future(grid, min(keep, grid[0] - 1))
 
 
-def span_batch(grid: Grid, batch: int, *, generator: Generator) -> Bool[Tensor, "B t h w"]:
-    """One or two boxes over a part of the time, as a person hides a thing.
+def span_batch(
+    grid: Grid,
+    batch: int,
+    *,
+    generator: Generator,
+    motion: Float[Tensor, "B t h w"] | None = None,
+) -> Bool[Tensor, "B t h w"]:
+    """Boxes over a part of the time, as a person hides a thing that was, or will be, seen.
 
     Size and length are drawn once for all, places and time for each clip: half of the masks last
-    to the end ("from a moment on"), the others lie anywhere in time. What a mask hides is seen at
-    another moment.
+    to the end ("from a moment on"), the others lie anywhere in time. Without `motion` there are one
+    or two boxes anywhere; with it there is one, around a token drawn by how much it moves while it
+    is hidden. One box hides equally many tokens wherever it lies: masks of clips that this process
+    does not have keep their length.
+
+    Args:
+        grid: (t, h, w).
+        batch: how many.
+        generator: of everything that is drawn.
+        motion: how much each token's pixels move.
     """
 
     def number(low: int, high: int) -> int:
@@ -203,14 +226,25 @@ def span_batch(grid: Grid, batch: int, *, generator: Generator) -> Bool[Tensor, 
 
     t, h, w = grid
     rows, columns = (number(max(side // 5, 1), max(2 * side // 3, 1)) for side in (h, w))
-    steps, count = number(1, max(3 * t // 4, 1)), number(1, 2)
+    steps, count = number(1, max(3 * t // 4, 1)), number(1, 2) if motion is None else 1
+    motion = torch.ones(batch, *grid) if motion is None else motion
     masks = torch.zeros(batch, *grid, dtype=torch.bool)
-    for mask in masks:
+    for clip, mask in enumerate(masks):
         start = t - steps if number(0, 1) else number(0, t - steps)
         for _ in range(count):
-            top, left = number(0, h - rows), number(0, w - columns)
+            moves = motion[clip, start : start + steps].sum(0)
+            top, left = _around(moves, (rows, columns), generator)
             mask |= box(grid, (start, start + steps), (top, top + rows), (left, left + columns))
     return masks
+
+
+def _around(
+    weights: Float[Tensor, "h w"], size: tuple[int, int], generator: Generator
+) -> tuple[int, int]:
+    """Top and left of a box around a place that is drawn by its weight, inside of the frame."""
+    drawn = int(torch.multinomial(weights.flatten() + 1e-9, 1, generator=generator))
+    corners = zip(divmod(drawn, weights.shape[1]), size, weights.shape, strict=True)
+    return tuple(min(max(at - long // 2, 0), side - long) for at, long, side in corners)
 
 
 def tube(grid: Grid, ratio: float = 0.5, *, generator: Generator) -> Bool[Tensor, "t h w"]:

@@ -42,7 +42,8 @@ class PretrainConfig(RunConfig):
         future: share of the steps whose long-range masks hide the rest of the clip instead, after
             its first 1 to t / 2 time steps (the published code's `max_keep`).
         span: share of the steps whose long-range masks are boxes over a part of the time instead,
-            as a person draws them: what was seen, and is then hidden, has to go on.
+            as a person draws them: what was seen, and is then hidden, has to go on. Half of them
+            lie around what moves.
         max_targets: hidden tokens per clip and mask; fewer make a step cheaper, 0: all.
         start_lr: learning rate before the first step; a fifth of `lr` if not given.
         final_lr: learning rate that a cosine leads to after the warm-up.

@@ -59,7 +59,6 @@ def workbench(draw: Draw, *, needs_model: bool = True, above: Callable[[], None]
     arrive(state)
     all_rooms().enter(visitor_id(), *filter(None, (state.model.address, state.opening)))
     clip = top_row.choose(state)
-    state.shown_clip = state.linked_clip
     components.tell_query(query(state), key="query_page")  # before any work: Back goes by it
     with st.container():  # there though empty: what comes after it keeps its place in the browser
         notes(state, clip)

@@ -90,7 +90,7 @@ def forget(pool: ProcessPoolExecutor) -> None:
 
 def new_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that know nothing of this one."""
-    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=begin_work)
+    return ProcessPoolExecutor(workers, mp_context=BareContext(), initializer=begin_work)
 
 
 class _Process(SpawnProcess):
@@ -104,7 +104,9 @@ class _Process(SpawnProcess):
             sys.modules["__main__"] = running
 
 
-class _Context(SpawnContext):
+class BareContext(SpawnContext):
+    """Starts processes that know nothing of this one."""
+
     Process = _Process
 
 

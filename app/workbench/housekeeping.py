@@ -1,20 +1,27 @@
-"""What is done at start and every few seconds since: rooms and memory that nobody needs end."""
+"""At start the model is opened; every few seconds since, what nobody needs ends."""
 
 from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import Future
 from threading import Thread
 
 import streamlit as st
+from streamlit import runtime
 from streamlit.logger import get_logger
 
+from app.workbench import models
+from app.workbench.live import the_watched
 from app.workbench.memory import the_memory
-from app.workbench.rooms import all_rooms
+from app.workbench.rooms import all_rooms, model_room
 from app.workbench.uploads import all_guests, set_quota
 
 EVERY = 5.0
 """Seconds."""
+FIRST_PAINT = 2.0
+"""Seconds that belong to the first page of a server that opened no model before: importing torch
+would hold it up."""
 
 log = get_logger(__name__)
 
@@ -34,19 +41,46 @@ def keep_house() -> Thread:
     return thread
 
 
+def open_default() -> Future:
+    """Opens the model that a visitor sees who asks for none, unless it is open; never waits for it.
+
+    Returns:
+        What gives its Explorer.
+    """
+    opening = model_room(models.default()).open()
+    opening.add_done_callback(_tell_failure)
+    return opening
+
+
+def _tell_failure(opening: Future) -> None:
+    """Whoever runs the server is to know before a visitor does."""
+    if not opening.cancelled() and (error := opening.exception()):
+        log.error("%s could not be opened: %s", models.default().title, error)
+
+
+def _has_visitors() -> bool:
+    """Whether there is a server, and a browser connected to it."""
+    connected = runtime.RuntimeState.ONE_OR_MORE_SESSIONS_CONNECTED
+    return runtime.exists() and runtime.get_instance().state is connected
+
+
 def _keep() -> None:
+    if _has_visitors():
+        time.sleep(FIRST_PAINT)
+        open_default()
     while True:
         time.sleep(EVERY)
         try:
             sweep()
-        except Exception:
-            log.exception("Housekeeping failed; it goes on.")
+        except Exception:  # whatever it was: without the next sweep the memory fills
+            log.exception("What nobody needs was not swept up; it is tried again.")
 
 
 def sweep() -> None:
     """Ends what nobody needs any more."""
     all_rooms().sweep()
     all_guests().sweep()
+    the_watched().sweep()
     the_memory().forget_old()
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import streamlit as st
+from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 
 from app.workbench import models
 from app.workbench.clip import FPS, ClipAddress, exact, is_world
@@ -19,6 +20,8 @@ from vjepa.errors import InputError
 SETTINGS = (
     *("layer", "fit", "points", "axes", "colour", "predictions"),
     *("denoising", "centred", "probe", "labels", "happens", "post", "scene", "clips", "cases"),
+    *("lesson", "share", "draw", "at", "noise", "stop", "average", "guess", "often", "far"),
+    *("cut", "moment", "seed_of", "static"),
 )
 """Settings of pages that a link may hold; the pages know what each can be."""
 LONGEST = 20
@@ -37,9 +40,17 @@ def visitor() -> State:
 
 
 def follow_history(state: State) -> None:
-    """Goes where the browser's Back and Forward lead: its address names another clip than ours."""
+    """Goes where the browser's Back and Forward lead.
+
+    Only then does its address say what the visitor wants. At other times it may be that of a clip
+    that he has left: the browser hears of ours when we have drawn it, and Streamlit's page sends on
+    and on the one that Back led to.
+    """
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None or not context.is_history_navigation:
+        return
     asked = st.query_params.to_dict()
-    if state.shown_clip and asked.get("clip", state.shown_clip) != state.shown_clip:
+    if asked.get("clip", state.linked_clip) != state.linked_clip:
         state.forget_settings()
         try:
             read_query(asked, state)

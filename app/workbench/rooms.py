@@ -17,7 +17,7 @@ from streamlit.logger import get_logger
 
 from app.workbench.clip import Clip
 from app.workbench.memory import the_memory
-from app.workbench.models import DEMO, Model, ModelAddress
+from app.workbench.models import DEMO, Model, ModelAddress, default
 from app.workbench.queue import in_turn, is_here, the_queue, wait_for
 from vjepa.errors import InputError
 
@@ -175,12 +175,13 @@ class Rooms:
         the_memory().drop(address)
 
     def sweep(self) -> None:
-        """Closes the rooms that nobody is in any more."""
+        """Closes the rooms that nobody is in any more, but for those of whom the next one sees."""
+        lasting = DEMO.address, default()
         for room in self._all():
             for visitor in list(room.inside):
                 if not is_here(visitor):
                     room.leave(visitor)
-            if room.left and not room.busy and room.address != DEMO.address:
+            if room.left and not room.busy and room.address not in lasting:
                 self.close(room.address)
 
     def _all(self) -> list[ModelRoom]:

@@ -41,7 +41,6 @@ class State:
         opening: the model that is to take its place as soon as it is loaded.
         opened: addresses that this visitor typed, to go back to.
         link: the rest of a link that waits for its model.
-        shown_clip: the clip, as a link has it, that the browser was last told to show.
         rev: counts the masks sent; a stroke that names an older one is out of date.
         seeds: one decoded sample each.
         steps: denoising steps.
@@ -70,7 +69,6 @@ class State:
     opening: ModelAddress | None = None
     opened: list[ModelAddress] = field(default_factory=list)
     link: Mapping[str, str] = field(default_factory=dict)
-    shown_clip: str = ""
     rev: int = 0
     seeds: tuple[int, ...] = tuple(range(SEEDS))
     steps: int = DEFAULT_STEPS

@@ -6,7 +6,7 @@ Beside V-JEPA's own kinds: `thing` hides one thing from a moment on, by a box ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -71,6 +71,37 @@ def score_kinds(
             if hidden is not None:
                 scores[kind].append(_score(explorer, index, kind, *hidden, seed + index, steps))
     return {kind: summary(found, kind) if found else None for kind, found in scores.items()}
+
+
+def score_presets(
+    explorer: Explorer,
+    clips: Mapping[str, UInt8[np.ndarray, "T H W 3"]],
+    *,
+    seed: int,
+    steps: int,
+) -> dict:
+    """Every preset's mask on every clip, against that very clip's best fill.
+
+    Args:
+        explorer: model and decoder.
+        clips: by name.
+        seed: of masks and noise.
+        steps: of the diffusion.
+
+    Returns:
+        `wins`, the share that the predictions win, and `rows`: `clip`, `mask`, and `above_fill`,
+        by how many dB.
+    """
+    generator, rows = Generator().manual_seed(seed), []
+    for name, frames in tqdm(clips.items(), desc="presets", unit="clip"):
+        batch = ClipBatch(torch.from_numpy(frames)[None])
+        for kind in masks.MASKS:
+            mask = masks.make(kind, explorer.grid, generator)
+            numbers = _score(explorer, 0, kind, batch, mask, seed, steps).numbers
+            best = max(numbers[f"hidden/{fill}"] for fill in FILLS)
+            above = numbers["hidden/predicted"] - best
+            rows.append({"clip": name, "mask": kind, "above_fill": above})
+    return {"wins": float(np.mean([row["above_fill"] > 0 for row in rows])), "rows": rows}
 
 
 def hide(

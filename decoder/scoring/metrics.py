@@ -69,6 +69,35 @@ def sharpness(frames: Frames, hidden: PixelMask) -> float:
     return float(np.hypot(rows, columns)[hidden].mean())
 
 
+FLAT = 4.0
+"""Grey levels: a place is flat where the truth deviates by less."""
+LEAST_DEVIATION = 1.0
+"""Grey levels: what deviates by less looks as smooth as what does not at all."""
+
+
+def speckle(frames: Frames, truth: Frames, hidden: PixelMask) -> float | None:
+    """How much flat places are speckled: their deviation, over that of the truth.
+
+    Flat are 5 x 5 pixels, all hidden, whose luminance deviates by less than `FLAT` in the truth.
+
+    Returns:
+        the ratio of the root mean variances, the truth's at least `LEAST_DEVIATION`; None where
+        nothing hidden is flat.
+    """
+    inside = np.stack([cv2.erode(frame.astype(np.uint8), np.ones((5, 5))) for frame in hidden])
+    ours, theirs = (np.stack(list(map(_variance, clip))) for clip in (frames, truth))
+    flat = (inside > 0) & (theirs < FLAT**2)
+    if not flat.any():
+        return None
+    return float(np.sqrt(ours[flat].mean() / max(theirs[flat].mean(), LEAST_DEVIATION**2)))
+
+
+def _variance(frame: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    """Of the luminance, in the 5 x 5 pixels around each."""
+    gray = _luminance(frame)
+    return np.maximum(cv2.blur(gray * gray, (5, 5)) - cv2.blur(gray, (5, 5)) ** 2, 0)
+
+
 def spread_map(samples: Samples) -> Float[np.ndarray, "T H W"]:
     """What the features do not determine: every pixel's standard deviation over seeds.
 

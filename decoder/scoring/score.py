@@ -122,6 +122,8 @@ def score_clip(
     clips = {name: frames.numpy() for name, frames in decoded.items()}
     clips |= metrics.trivial_fills(truth, hidden)
     numbers = {"sharpness": sharpness_ratio(clips["predicted"], truth, hidden)}
+    speckled = metrics.speckle(clips["target"], truth, hidden)
+    numbers |= {} if speckled is None else {"speckle": speckled}
     for name, frames in clips.items():
         squared = metrics.squared_error(frames, truth)
         numbers[f"ssim/{name}"] = metrics.ssim(frames, truth, hidden)
@@ -200,6 +202,7 @@ def summary(scores: Scores) -> dict:
         "ssim": scores.by_condition("ssim"),
         "sharpness": scores.mean("sharpness"),
         "sharpness_ci95": scores.interval("sharpness")["ci95"],
+        "speckle": scores.interval("speckle") if len(scores.values("speckle")) else None,
         "spread_error_spearman": scores.mean("spread"),
         "spread_error_ci95": scores.interval("spread")["ci95"],
         "error_by_spread": _error_by_spread(scores),

@@ -167,6 +167,8 @@ def draw_clips(
 
 
 BOXES = "boxes over a part of the time"
+MASK_KINDS = (*masks.MASKS, BOXES)
+"""What hides tokens from a decoder that learns."""
 
 
 def draw_groups(
@@ -188,8 +190,7 @@ def draw_mask(
     grid: Grid, batch_size: int, max_targets: int, generator: Generator, name: str | None = None
 ) -> MaskBatch:
     """One mask for all clips, of a kind that a person may draw: any, or the one that is named."""
-    names = [*masks.MASKS, BOXES]
-    drawn = name or names[int(torch.randint(len(names), (), generator=generator))]
+    drawn = name or MASK_KINDS[int(torch.randint(len(MASK_KINDS), (), generator=generator))]
     if drawn == BOXES:
         mask = masks.span_batch(grid, 1, generator=generator)
     else:
@@ -230,11 +231,9 @@ class OnlineExamples:
     canvas: Canvas
     max_targets: int
 
-    def ask(self, count: int, name: str, *, targets: bool) -> None:
-        """Asks the model about a few clips behind a kind of mask, for the time it takes."""
-        generator = Generator().manual_seed(0)
+    def ask(self, count: int, mask: MaskBatch, *, targets: bool) -> None:
+        """Asks the model about a few clips behind a mask, for the time and memory it takes."""
         frames = self.source.sample(count, Generator(self.source.device).manual_seed(0))
-        mask = draw_mask(self.model.grid, count, self.max_targets, generator, name)
         clips = MaskedClips(frames, mask).part(slice(None), self.model.device)
         condition = torch.full((count,), CONDITIONS["target" if targets else "predicted"])
         self._answer(clips, condition)

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle, islice
+from statistics import mean
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +18,7 @@ from torch import Generator, Tensor
 
 from decoder.training.batch import (
     MASK_CLIPS,
+    MASK_KINDS,
     Batch,
     Examples,
     OnlineExamples,
@@ -22,8 +27,8 @@ from decoder.training.batch import (
     draw_mask,
 )
 from decoder.training.prediction_cache import PredictionCache, gigabytes
-from vjepa import masks
 from vjepa.config import ModelConfig
+from vjepa.masks import MaskBatch
 
 LONG_ENOUGH = 0.5
 """Seconds of work that tell how long it takes."""
@@ -49,14 +54,18 @@ def announce(
         accelerator: says how many processes share the work.
     """
     count, said = accelerator.num_processes, []
-    step = step_seconds(config, rehearse, online, accelerator)
+    hidden = hidden_tokens(online.model.config, config.max_targets)
+    step = step_seconds(config, rehearse, online, hidden, accelerator)
     uncached = cache.missing_clips if cache else 0
     if uncached:
-        clip = clip_seconds(online, targets=1.0) / count
+        clip = clip_seconds(online, hidden, MASK_CLIPS, targets=1.0) / count
         size = gigabytes(cache.missing_bytes)
         said.append(f"cache: {uncached:,} clips, {size}, about {in_words(uncached * clip)}")
     if not cache:
-        step += config.batch_size * clip_seconds(online, config.target_share) / count
+        share = config.batch_size // count
+        step += share * clip_seconds(
+            online, hidden, min(share, MASK_CLIPS), targets=config.target_share
+        )
     said.append(f"training: {steps:,} steps, about {in_words(steps * step)}")
     said[-1] += f" on {count} processes" if count > 1 else ""
     said.append(f"memory: {gigabytes(peak_memory())}")
@@ -68,47 +77,55 @@ def step_seconds(
     config: TrainConfig,
     rehearse: Callable[[list[Batch]], object],
     online: OnlineExamples,
+    hidden: HiddenTokens,
     accelerator: Accelerator,
 ) -> float:
-    """Of a whole step, with its noise and its optimizer, on as many tokens as masks hide."""
-    shape = online.model.config
-    blank = BlankExamples(shape, online.canvas.tubelet_dim, mean_targets(shape, config.max_targets))
+    """Of a whole step, with its noise and its optimizer, on as many tokens as masks hide.
+
+    The step that warms up has as many as they hide at most, for the memory that it takes.
+    """
+    shape, dim = online.model.config, online.canvas.tubelet_dim
 
     def step(call: int) -> None:
+        blank = BlankExamples(shape, dim, hidden.mean if call else hidden.most)
         rehearse(draw_batch(blank, shape.grid, config, call, accelerator))
 
     return seconds(step)
 
 
-def clip_seconds(online: OnlineExamples, targets: float) -> float:
-    """Of what the model is asked about a clip; `targets` is the share whose true features are."""
-    kinds, clips = list(masks.MASKS), MASK_CLIPS if _is_fast(online) else 1
+def clip_seconds(
+    online: OnlineExamples, hidden: HiddenTokens, clips: int, *, targets: float
+) -> float:
+    """Of what the model is asked about a clip.
 
-    def ask(call: int, *, true: bool) -> None:
-        online.ask(clips, kinds[call % len(kinds)], targets=true)
+    Args:
+        online: asks it.
+        hidden: tokens of a clip.
+        clips: that it is given at a time.
+        targets: share of the clips whose true features are asked for too, 0..1.
+    """
 
-    predicted = seconds(lambda call: ask(call, true=False))
-    true = seconds(lambda call: ask(call, true=True))
-    return (predicted + targets * (true - predicted)) / clips
+    def ask(call: int, *, true: bool, clips: int) -> None:
+        online.ask(clips, hidden.of(clips, online.model.config), targets=true)
 
-
-def _is_fast(online: OnlineExamples) -> bool:
     begin = time.perf_counter()
-    online.ask(1, "random", targets=False)
-    return time.perf_counter() - begin < 1.0
+    ask(0, true=True, clips=clips)  # as it will be: memory is known then
+    few = clips if time.perf_counter() - begin < LONG_ENOUGH else 1
+    predicted = seconds(partial(ask, true=False, clips=few))
+    true = seconds(partial(ask, true=True, clips=few))
+    return (predicted + targets * (true - predicted)) / few
 
 
 def seconds(work: Callable[[int], object]) -> float:
-    """Mean time of calls, which are given their number; a first short one only warms up."""
+    """Mean time of calls, which are given their number; the first only warms up."""
     taken: list[float] = []
-    while sum(taken) < LONG_ENOUGH:
+    while len(taken) < 2 or sum(taken[1:]) < LONG_ENOUGH:
         begin = time.perf_counter()
         work(len(taken))
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - begin)
-    rest = taken[1:] or taken
-    return sum(rest) / len(rest)
+    return sum(taken[1:]) / len(taken[1:])
 
 
 def in_words(duration: float) -> str:
@@ -134,14 +151,35 @@ def peak_memory() -> int:
     return psutil.Process().memory_info().peak_wset
 
 
-def mean_targets(shape: ModelConfig, max_targets: int) -> int:
-    """How many tokens a clip's mask hides, over all kinds of mask."""
-    generator, kinds = Generator().manual_seed(0), list(masks.MASKS)
-    counts = [
-        draw_mask(shape.grid, 1, max_targets, generator, kinds[i % len(kinds)]).target_idx.shape[1]
-        for i in range(DRAWN_MASKS)
+class HiddenTokens(NamedTuple):
+    """Of a clip, over all kinds of mask that a decoder learns from.
+
+    Attributes:
+        mean: rounded.
+        most: of some dozens of masks.
+        seen: visible ones, the mean.
+    """
+
+    mean: int
+    most: int
+    seen: int
+
+    def of(self, clips: int, shape: ModelConfig) -> MaskBatch:
+        """A mask that hides the mean."""
+        order = torch.arange(shape.num_tokens).expand(clips, -1)
+        return MaskBatch(order[:, : self.seen], order[:, self.seen :][:, : self.mean], "long")
+
+
+def hidden_tokens(shape: ModelConfig, max_targets: int) -> HiddenTokens:
+    """How many tokens of a clip masks hide, and leave visible."""
+    generator, kinds = Generator().manual_seed(0), cycle(MASK_KINDS)
+    drawn = [
+        draw_mask(shape.grid, 1, max_targets, generator, kind)
+        for kind in islice(kinds, DRAWN_MASKS)
     ]
-    return round(sum(counts) / len(counts))
+    hidden = [mask.target_idx.shape[1] for mask in drawn]
+    seen = [mask.context_idx.shape[1] for mask in drawn]
+    return HiddenTokens(round(mean(hidden)), max(hidden), round(mean(seen)))
 
 
 @dataclass(frozen=True)

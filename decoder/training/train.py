@@ -6,10 +6,9 @@ tubelets wider than the network, predicting noise or velocity fails.
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -148,14 +147,6 @@ def _optimize(
     return {"loss": loss.detach(), "grad_norm": float(norm), "lr": lr}
 
 
-def rehearse(
-    run: DecoderState, config: TrainConfig, accelerator: Accelerator
-) -> Callable[[Sequence[Batch]], object]:
-    """Takes optimizer steps as the run will; `restore` forgets them."""
-    objective = VelocityLoss(run.network)
-    return lambda batches: _optimize(run, objective, batches, config, accelerator)
-
-
 def train(config: TrainConfig) -> Path:
     """Trains a decoder, with progress, metrics and checkpoints; returns its folder.
 
@@ -171,15 +162,16 @@ def train(config: TrainConfig) -> Path:
     checkpoint.require_predictor(model.config)
     grid, vae = model.grid, open_vae(config.vae, accelerator.device) if config.vae else None
     canvas = Latents(vae, model.config) if vae else Pixels(model.config)
-    run = start(config, model, canvas)
     folder = RunFolder(config.out, config.settings(), main=accelerator.is_main_process)
     state = folder.begin(resume=config.resume, change=config.change)
+    left = config.steps - (state["step"] if state else 0)
+    material = _open_material(config, left, model, canvas, accelerator)
+    run = start(config, model, canvas)
     if state:
         restore(run, state, str(folder.last))
     run.network.to(accelerator.device)
     run.average.to(accelerator.device)
-    material = _open_material(config, run, model, canvas, accelerator)
-    del model  # a cache has its answers: its memory is free for training
+    del model, state  # a cache has its answers: its memory is free for training
     objective, run.optimizer = accelerator.prepare(VelocityLoss(run.network), run.optimizer)
 
     def advance(_: bool) -> dict[str, float]:
@@ -203,7 +195,7 @@ def _check_processes(config: TrainConfig, accelerator: Accelerator) -> None:
 
 def _open_material(
     config: TrainConfig,
-    run: DecoderState,
+    steps: int,
     model: VJEPA,
     canvas: Canvas,
     accelerator: Accelerator,
@@ -213,7 +205,7 @@ def _open_material(
     source = open_source(config.data, shape, levels=config.levels, device=device)
     online = OnlineExamples(source, model, canvas, config.max_targets)
     if not config.cache_clips:
-        _announce(config, run, online, None, accelerator)
+        _announce(config, steps, online, None, accelerator)
         return online
     key = CacheKey(
         model_fingerprint=checkpoint.Fingerprint(model).mark,
@@ -230,23 +222,28 @@ def _open_material(
         cache = PredictionCache(
             config.cache or config.out / "cache", key, shape, canvas, config.cache_clips
         )
-    _announce(config, run, online, cache, accelerator)
+    _announce(config, steps, online, cache, accelerator)
     cache.make(model, source, accelerator)
     return cache
 
 
 def _announce(
     config: TrainConfig,
-    run: DecoderState,
+    steps: int,
     online: OnlineExamples,
     cache: PredictionCache | None,
     accelerator: Accelerator,
 ) -> None:
-    """Says what the run will take, after steps of which nothing stays."""
-    before = copy.deepcopy(run.state())
-    steps = rehearse(run, config, accelerator)
-    announce(config, config.steps - run.step, steps, online, cache, accelerator)
-    restore(run, before, "the run's own start")
+    """Says what the run will take, after steps of a network of which nothing stays."""
+    run = start(replace(config, begin_with=None), online.model, online.canvas)
+    run.network.to(accelerator.device)
+    run.average.to(accelerator.device)
+    objective = VelocityLoss(run.network)
+
+    def rehearse(batches: Sequence[Batch]) -> None:
+        _optimize(run, objective, batches, config, accelerator)
+
+    announce(config, steps, rehearse, online, cache, accelerator)
 
 
 def export(run: DecoderState, folder: Path, vae: AutoencoderKL | None = None) -> None:

@@ -22,7 +22,6 @@ from jaxtyping import Float, Int64, UInt8
 from timm.optim import param_groups_weight_decay
 from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from vjepa import checkpoint
@@ -33,7 +32,8 @@ from vjepa.analysis.tasks import Classification
 from vjepa.config import ModelConfig
 from vjepa.data.clips import normalize
 from vjepa.data.datasets import LabelledVideos, require_classes
-from vjepa.data.views import read_views, readable
+from vjepa.data.sources import RandomCrop
+from vjepa.data.views import read_spread, readable
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
 from vjepa.training import RunFolder, step_generator, warmup_cosine
@@ -103,12 +103,6 @@ class TrainingClips(Dataset):
 
     def __init__(self, videos: LabelledVideos, shape: ModelConfig, config: StreamConfig) -> None:
         self.videos, self.shape, self.config = videos, shape, config
-        self.crop = v2.Compose(
-            [
-                v2.RandomResizedCrop(shape.image_size, config.scale, ASPECT_RATIO, antialias=True),
-                v2.RandomHorizontalFlip(),
-            ]
-        )
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -117,24 +111,21 @@ class TrainingClips(Dataset):
         epoch, index = place
         for row in ((index + offset) % len(self) for offset in range(ATTEMPTS)):
             try:
-                clips = read_views(self.videos.paths[row], self.shape, self.config.clips, 1)[:, 0]
+                clips = self._read(self.videos.paths[row], epoch, index)
             except Exception as error:  # files are broken in ways that nobody can list
                 log.warning("%s is passed over: %s", self.videos.paths[row], error)
                 reason = error
                 continue
-            return self._cropped(clips, epoch, index), int(self.videos.labels[row])
+            return torch.from_numpy(clips), int(self.videos.labels[row])
         raise InputError(f"Videos from {self.videos.paths[index]} on cannot be read: {reason}")
 
-    def _cropped(
-        self, clips: UInt8[np.ndarray, "C T H W 3"], epoch: int, index: int
-    ) -> UInt8[Tensor, "C T H W 3"]:
-        """All clips of a video by one crop, as if the camera had been elsewhere."""
+    def _read(self, path: Path, epoch: int, index: int) -> UInt8[np.ndarray, "C T H W 3"]:
+        """All clips of a video by one crop of its frames, as if the camera had been elsewhere."""
         words = f"{self.config.seed} {epoch} {index}".encode()
         seed = int.from_bytes(hashlib.blake2b(words, digest_size=8).digest()) >> 1
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
-            torch.manual_seed(seed)
-            frames = self.crop(torch.from_numpy(clips).movedim(-1, -3))
-        return frames.movedim(-3, -1).contiguous()
+        dice = Generator().manual_seed(seed)
+        crop = RandomCrop(self.shape.image_size, self.config.scale, ASPECT_RATIO, dice)
+        return read_spread(path, self.shape, self.config.clips, crop, None)
 
 
 def plan(count: int, config: StreamConfig) -> list[list[tuple[int, int]]]:

@@ -183,14 +183,14 @@ def _module(reader: str) -> ModuleType:
     return import_module(f"vjepa.reading.{reader}")
 
 
-def read_picked(path: Path, pick: Pick, crop: Crop, short_side: int) -> ReadFrames:
+def read_picked(path: Path, pick: Pick, crop: Crop, short_side: int | None) -> ReadFrames:
     """Reads frames from anywhere in a video, or in a picture that moves, in one forward pass.
 
     Args:
         path: of the file.
         pick: chooses frames when it is known when each is shown.
         crop: what is made of each upright RGB frame; each is decoded and cropped once.
-        short_side: to which frames are shrunk before.
+        short_side: to which frames are shrunk before; None: they are not.
 
     Raises:
         InputError: it is no video, or its frames cannot be decoded.

@@ -11,11 +11,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +26,7 @@ from tqdm import tqdm
 from vjepa.config import ModelConfig
 from vjepa.data.clips import DEFAULT_FPS, read_wish, read_with_notes, timing, training_clips
 from vjepa.data.datasets import LIST_SUFFIXES, find_clips, open_dataset
+from vjepa.data.drawn import Pans, PhysicsSource, WorldSource
 from vjepa.errors import InputError
 from vjepa.reading.timing import Crop, Wish
 from vjepa.storage import new_array, require_writable
@@ -108,7 +106,8 @@ class RandomCrop:
 
     def __call__(self, frames: UInt8[np.ndarray, "... h w 3"]) -> UInt8[np.ndarray, "... s s 3"]:
         """The part of frames; those of a clip may come one after the other."""
-        pixels = torch.from_numpy(frames).movedim(-1, -3)  # a CPU resizes bytes as they are
+        writable = np.require(frames, requirements="W")  # torch takes no others; Pillow's are none
+        pixels = torch.from_numpy(writable).movedim(-1, -3)  # a CPU resizes bytes as they are
         if self.place is None:
             self._draw(pixels)
         size = [self.size, self.size]
@@ -121,77 +120,6 @@ class RandomCrop:
             torch.default_generator.manual_seed(self.seed)
             self.place = RandomResizedCrop.get_params(pixels, list(self.scale), list(self.aspect))
             self.flips = bool(torch.rand(()) < 0.5)
-
-
-class WorldSource:
-    """Clips drawn by the world, every level equally often."""
-
-    count = None
-
-    def __init__(self, config: ModelConfig, levels: tuple[int, ...], device: torch.device) -> None:
-        self.config, self.levels, self.device = config, levels, device
-        world = import_module("vjepa.world.world")
-        self.worlds = [
-            world.World(
-                level, config.image_size, config.num_frames, split="train", device=str(device)
-            )
-            for level in levels
-        ]
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.config, self.levels, self.device)  # not its pictures
-
-    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
-        """`count` clips as RGB frames."""
-        counts = np.bincount(np.arange(count) % len(self.worlds), minlength=len(self.worlds))
-        batches = [
-            world.sample(int(n), generator).frames
-            for world, n in zip(self.worlds, counts, strict=True)
-            if n
-        ]
-        return torch.cat(batches)
-
-    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
-        """One clip, of a level by chance."""
-        level = int(torch.randint(len(self.worlds), (), generator=generator))
-        own = _on_device(generator, self.device)
-        return crop(self.worlds[level].sample(1, own).frames[0].cpu().numpy())
-
-
-def _on_device(generator: Generator, device: torch.device) -> Generator:
-    seed = int(torch.randint(2**62, (), generator=generator))
-    return Generator(device).manual_seed(seed)
-
-
-class PhysicsSource:
-    """Clips of the physics world (pip install -e .[physics]): some a second, on each core."""
-
-    device = torch.device("cpu")
-    count = None
-
-    def __init__(self, config: ModelConfig) -> None:
-        self.config = config
-        import_module("vjepa.world.physics_gl").load_mujoco()  # said now where it is missing
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.config,)
-
-    @cached_property
-    def _world(self) -> Any:
-        physics = import_module("vjepa.world.physics")
-        return physics.PhysicsWorld(self.config.image_size, self.config.num_frames)
-
-    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
-        """`count` clips as RGB frames."""
-        return torch.stack([torch.from_numpy(self._frames(generator)) for _ in range(count)])
-
-    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
-        """One clip."""
-        return crop(self._frames(generator))
-
-    def _frames(self, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
-        key = torch.randint(2**31, (2,), generator=generator).tolist()
-        return np.ascontiguousarray(self._world.frames(tuple(key)))
 
 
 class StoredClips:
@@ -294,30 +222,6 @@ class Videos:
                 log.warning("%s is passed over: %s", path, error)
                 reason = error
         raise InputError(f"Videos from {self.paths[index]} on cannot be read: {reason}")
-
-
-PAN_LEVEL = 2
-"""The easiest level of the world whose camera moves."""
-
-
-class Pans(WorldSource):
-    """The camera moves over panoramas and photos, and nobody acts."""
-
-    def __init__(self, config: ModelConfig, device: torch.device) -> None:
-        super().__init__(config, (PAN_LEVEL,), device)
-        (self.world,) = self.worlds
-
-    def __reduce__(self) -> tuple:
-        return type(self), (self.config, self.device)
-
-    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
-        """`count` clips as RGB frames."""
-        scene = self.world.draw(count, generator)
-        return self.world.render(replace(scene, present=torch.zeros_like(scene.present))).frames
-
-    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
-        """One clip."""
-        return crop(self.sample(1, _on_device(generator, self.device))[0].cpu().numpy())
 
 
 class Mixture:

@@ -18,7 +18,7 @@ from vjepa.config import ModelConfig
 from vjepa.data.clips import DEFAULT_FPS, existing_file, read_picked, square
 from vjepa.data.datasets import LabelledVideos
 from vjepa.errors import InputError
-from vjepa.reading.timing import choose, frame_indices, is_even, measured_rate
+from vjepa.reading.timing import Crop, choose, frame_indices, is_even, measured_rate
 
 log = logging.getLogger(__name__)
 
@@ -61,15 +61,33 @@ def read_views(path: str | Path, config: ModelConfig, clips: int = 2, views: int
     def crop(image: np.ndarray) -> np.ndarray:
         return np.stack([square(image, config.image_size, place) for place in places])
 
+    frames = read_spread(path, config, clips, crop, config.image_size)
+    return np.ascontiguousarray(frames.swapaxes(1, 2))
+
+
+def read_spread(
+    path: Path, config: ModelConfig, clips: int, crop: Crop, short_side: int | None
+) -> UInt8[np.ndarray, "clips t ..."]:
+    """Several clips of a video, evenly spread; in the order of `read_views`.
+
+    Args:
+        path: of the file.
+        config: gives the number of frames.
+        clips: how many.
+        crop: what is made of each upright frame, once.
+        short_side: to which frames are shrunk before; None: they are not.
+
+    Raises:
+        InputError: the file is empty or damaged.
+    """
+
     def pick(times: np.ndarray, rate: float) -> list[int]:
         if 1 < len(times) < config.num_frames:
             log.warning(SHORT, path, len(times), config.num_frames)
         return spread(times, rate, config.num_frames, clips).flatten().tolist()
 
-    clip = read_picked(path, pick, crop, config.image_size)
-    frames = clip.frames  # (clips * t, views, ...)
-    frames = frames.reshape(clips, config.num_frames, *frames.shape[1:])
-    return np.ascontiguousarray(frames.swapaxes(1, 2))
+    frames = read_picked(path, pick, crop, short_side).frames  # (clips * t, ...)
+    return frames.reshape(clips, config.num_frames, *frames.shape[1:])
 
 
 def spread(

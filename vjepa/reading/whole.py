@@ -24,7 +24,7 @@ from vjepa.reading.video_file import (
 
 
 def read_picked(
-    path: Path, pick: Pick, crop: Crop, short_side: int, threads: int = 1
+    path: Path, pick: Pick, crop: Crop, short_side: int | None, threads: int = 1
 ) -> ReadFrames:
     """Reads frames of a video, or of a picture that moves, by their places in it.
 
@@ -32,7 +32,7 @@ def read_picked(
         path: of a video.
         pick: chooses frames when all of them are known.
         crop: what is made of each upright RGB frame; each is decoded and cropped once.
-        short_side: to which frames are shrunk before.
+        short_side: to which frames are shrunk before; None: they are not.
         threads: that decode.
 
     Raises:
@@ -47,7 +47,7 @@ def read_picked(
         return _read(VideoFile(path, threads=1, tolerant=True), pick, crop, short_side)
 
 
-def _read(video: VideoFile, pick: Pick, crop: Crop, short_side: int) -> ReadFrames:
+def _read(video: VideoFile, pick: Pick, crop: Crop, short_side: int | None) -> ReadFrames:
     with video:
         whole = Whole(video, pick, lambda frame: crop(upright(frame, video.aspect, short_side)))
         return ReadFrames(np.stack(whole.read()), tuple(video.notes))

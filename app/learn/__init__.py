@@ -1,0 +1,1 @@
+"""Page "Learn": short lessons on live figures."""

@@ -1,0 +1,142 @@
+"""Lesson "Features or pixels": what each objective spends itself on when noise comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from jaxtyping import Bool, Float
+
+from app.learn import charts, pictures
+from app.learn.pictures import Movie
+from app.learn.telling import BARE, lesson_clip, onward, question
+from app.workbench import settings
+from app.workbench.clip import Clip
+from app.workbench.figures import Frames
+from app.workbench.memory import kept
+from app.workbench.rooms import ask
+from app.workbench.session import ASSETS
+
+CLIP = "box_passes"
+TWIN = ASSETS / "baselines" / "pixels"
+AMOUNTS = tuple(range(0, 110, 10))
+"""Per cent of static."""
+SEED = 0
+
+STORY = """
+**Why not predict the pixels?** Then the loss must be paid for *everything* in the picture, for what
+nobody can foresee as well: grain, leaves, water. Features may drop it: the target encoder decides
+what of a token is said, and what cannot be predicted need not be.
+
+A test: a screen with **static**, other noise in every frame, stands in the scene. All around it is
+hidden too, the box that passes included. Two models that were trained alike, on the same clips and
+behind the same masks, one on features and one on pixels, predict it. Turn the static up:
+"""
+RESULT = """
+The screen is **{tokens:.0%}** of what is hidden. It takes **{features:.0%}** of the feature loss
+and **{pixels:.0%}** of the pixel loss.
+"""
+FIGURE = """
+In a training, whatever takes the loss takes the gradient. At faint static pixel prediction already
+spends itself on the screen; the features are robust to it. **At full static both do**, and that is
+to be said: this small encoder never saw static, did not learn to drop it, and passes it on. The
+paper claims no more than what training brings: features that leave out what cannot be predicted.
+"""
+ASKED = "Could the target encoder not drop *everything*, as then all would be predicted well?"
+ANSWER = """
+Yes: that is the trivial solution of lesson 3, and the reason for stop-gradient and EMA. Between
+dropping all and dropping nothing lies what is useful: keep what can be predicted, drop what cannot.
+What this buys is seen in frozen evaluation. At the paper's size features beat pixels clearly; at
+the size of this app they do not everywhere, and the page "Probes" shows where.
+"""
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """The clip with one amount of static.
+
+    Attributes:
+        frames: what the models are given.
+        features, pixels: their losses token by token, NaN where visible.
+    """
+
+    frames: Frames
+    features: Float[np.ndarray, "t h w"]
+    pixels: Float[np.ndarray, "t h w"]
+
+
+def lesson() -> None:
+    """The story, the slider, where the losses are, and the curve over all amounts."""
+    from vjepa.analysis.spending import share_at
+
+    clip = lesson_clip(CLIP)
+    mask, screen = places(clip.model.config.grid)
+    st.markdown(STORY)
+    look = {"label": "static, %", "key": "lesson_static"}
+    amount = settings.slider(st, "static", AMOUNTS, 30, **look)
+    every = errors(clip.id, clip)
+    shares = {
+        "features": [share_at(one.features, screen) for one in every],
+        "pixels": [share_at(one.pixels, screen) for one in every],
+    }
+    number = AMOUNTS.index(amount)
+    show(every[number], mask)
+    told = {name: values[number] for name, values in shares.items()}
+    tokens = (screen & mask).sum() / mask.sum()
+    st.markdown(RESULT.format(tokens=tokens, **told))
+    figure = charts.shares_lines(AMOUNTS, shares, tokens, amount)
+    st.plotly_chart(figure, key="static_curve", config=BARE)
+    st.markdown(FIGURE)
+    question(ASKED, ANSWER)
+    onward("Features and pixels, probed", "probes", clip, mask)
+
+
+def places(
+    grid: tuple[int, int, int],
+) -> tuple[Bool[np.ndarray, "t h w"], Bool[np.ndarray, "t h w"]]:
+    """What is hidden, and where the static is: a corner of it, through all of time."""
+    t, h, w = grid
+    mask, screen = np.zeros((2, *grid), bool)
+    mask[t // 4 :, 1 : h - 1, 1 : w - 1] = True
+    screen[:, 1 : 1 + h // 3, 1 : 1 + w // 3] = True
+    return mask, screen
+
+
+@kept
+def errors(clip_id: str, _clip: Clip) -> list[Noisy]:
+    """Both models' losses for each amount of static."""
+
+    def work(explorer) -> list[Noisy]:
+        import torch
+
+        from vjepa.analysis.spending import feature_errors, pixel_errors, with_static
+        from vjepa.baselines import load_pixel_prediction
+
+        hidden, screen = places(explorer.grid)
+        mask, twin, found = torch.from_numpy(hidden), load_pixel_prediction(TWIN), []
+        where = pictures.pixels_of(screen, _clip.frames)
+        for amount in AMOUNTS:
+            noise = np.random.default_rng(SEED)
+            frames = with_static(_clip.frames, where, amount / 100, noise)
+            own = feature_errors(explorer.model, frames, mask)
+            found.append(Noisy(frames, own, pixel_errors(twin, frames, mask)))
+        return found
+
+    return ask(_clip, work)
+
+
+def show(one: Noisy, mask: Bool[np.ndarray, "t h w"]) -> None:
+    """The clip, what is left of it, and where each loss is, on a scale of its own."""
+    shown = [
+        Movie("the clip", one.frames, "The clip with static on the screen."),
+        Movie("what is left", pictures.hatched(one.frames, mask), "Striped tokens are hidden."),
+        Movie("feature loss", loss(one, one.features), "Where the feature loss is: bright is much"),
+        Movie("pixel loss", loss(one, one.pixels), "Where the pixel loss is: bright is much"),
+    ]
+    pictures.movies(shown, "static")
+
+
+def loss(one: Noisy, values: Float[np.ndarray, "t h w"]) -> Frames:
+    """A loss over the clip; three times its mean is at the bright end."""
+    return pictures.heat(one.frames, values, 3 * float(np.nanmean(values)))

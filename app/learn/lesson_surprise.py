@@ -1,0 +1,159 @@
+"""Lesson "Surprise": a thing is cut out of a scene, and where the model notices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import streamlit as st
+from jaxtyping import Bool, Float
+
+from app.learn import charts, pictures
+from app.learn.pictures import Movie
+from app.learn.telling import BARE, lesson_clip, onward, question
+from app.workbench import settings
+from app.workbench.catalogue import default_mask
+from app.workbench.clip import Clip
+from app.workbench.clip_features import Errors, future_errors
+from app.workbench.memory import kept
+
+CLIPS = ("thrown_capsule", "box_passes", "rolling_ring", "two_collide", "up_the_ramp")
+AROUND = 7
+"""Pixels: what is cut out is so much wider than the thing, for its soft edge."""
+GOES_ON, CUT, NEVER = "goes on", "is cut out", "was never there"
+
+STORY = """
+**A model that predicts can be surprised.** At each moment it is asked for the next four, given only
+what came before; then they come. *Surprise* is the error of the prediction: no label says what is
+possible, the clip itself does.
+
+Below, a thing is **cut out** from a moment on: where it was, there is the background. Of all that
+the model sees nothing is strange, only that the thing is gone. Drag when:
+"""
+FIGURE = """
+The chart follows the *places where the thing would be*. An empty wall is easy to predict, so a low
+error there means little by itself. What counts is the distance from the dotted line, the same wall
+where no thing **ever** was: all that lies above it is expectation that was not met.
+"""
+VERDICT = """
+From moment {moment} on, at the thing's places: **{cut:.2f}** when it is cut out, **{never:.2f}**
+where it never was, {goes_on:.2f} when it goes on. {said}
+"""
+NOTICED = (
+    "The missing thing surprises **{factor:.1f} times** as much as a wall that was always empty."
+)
+MISSED = "In this scene the model does **not** miss it."
+CAVEAT = """
+Yet the thing that *goes on* often surprises more than the one that is gone: exactly how it goes on
+is hard to foresee for a model this small. So one scene's total proves nothing; the page "Surprise"
+counts hundreds of pairs made of the very same frames.
+"""
+ASKED = "Why is the surprise not simply the change from one frame to the next?"
+ANSWER = """
+Because change can be expected, and standing still can be a surprise. A ball that rolls on changes
+many pixels and should surprise nobody; one that stops in mid-air changes none. Behind a screen
+nothing changes either way, and only who kept the thing in mind can miss it when the screen is past.
+On the page "Surprise" the *change of pixels* is the control beside the model.
+"""
+
+
+@dataclass(frozen=True)
+class CutScene:
+    """A scene three times.
+
+    Attributes:
+        clips: by what becomes of the thing.
+        places: the tokens where it is while it goes on.
+    """
+
+    clips: dict[str, Clip]
+    places: Bool[np.ndarray, "t h w"]
+
+
+def lesson() -> None:
+    """The story, the cut, and what is noticed."""
+    st.markdown(STORY)
+    steps = lesson_clip(CLIPS[0]).model.config.grid[0]
+    name, moment = knobs(steps)
+    scene = cut_scene(name, moment)
+    found = {what: future_errors(clip.id, clip) for what, clip in scene.clips.items()}
+    show(scene, found)
+    st.markdown(FIGURE)
+    lines = {what: at_places(errors, scene.places) for what, errors in found.items()}
+    st.plotly_chart(charts.surprise_lines(lines, moment), key="cut_lines", config=BARE)
+    st.markdown(verdict(lines, moment) + CAVEAT)
+    question(ASKED, ANSWER)
+    clip = scene.clips[GOES_ON]
+    onward(
+        "Possible and impossible scenes",
+        "surprise",
+        clip,
+        default_mask(name, clip.model.config.grid),
+    )
+
+
+def knobs(steps: int) -> tuple[str, int]:
+    """The scene, and the moment from which the thing is gone, from 1."""
+    left, right = st.columns(2, gap="medium")
+    look = {
+        "label": "scene",
+        "key": "lesson_scene",
+        "format_func": lambda one: one.replace("_", " "),
+    }
+    name = settings.menu(left, "cut", CLIPS, CLIPS[0], **look)
+    look = {"label": "gone from moment", "key": "lesson_moment"}
+    return name, settings.slider(right, "moment", tuple(range(3, steps + 1)), 5, **look)
+
+
+@kept
+def cut_scene(name: str, moment: int) -> CutScene:
+    """A bundled clip, the same without what moves from a moment on, and without it at all."""
+    from decoder.scoring.hide import what_moves
+
+    clip = lesson_clip(name)
+    size, side = clip.model.config.tubelet_size, clip.model.config.patch_size
+    thing = what_moves(clip.frames).numpy()
+    kernel = np.ones((AROUND, AROUND), np.uint8)
+    wide = np.stack([cv2.dilate(one.astype(np.uint8), kernel) for one in thing]).astype(bool)
+    wall = np.median(clip.frames, axis=0).astype(np.uint8)
+    empty = np.where(wide[..., None], wall, clip.frames)
+    first = (moment - 1) * size
+    gone = np.concatenate([clip.frames[:first], empty[first:]])
+    t, h, w = clip.model.config.grid
+    places = thing.reshape(t, size, h, side, w, side).mean((1, 3, 5)) > 0.25
+    clips = {
+        GOES_ON: clip,
+        CUT: replace(clip, id=f"{clip.id}~cut from {moment}", frames=gone),
+        NEVER: replace(clip, id=f"{clip.id}~never there", frames=empty),
+    }
+    return CutScene(clips, places)
+
+
+def show(scene: CutScene, found: dict[str, Errors]) -> None:
+    """The scene as it goes on and cut, and where each surprises."""
+    shown = []
+    for what in (GOES_ON, CUT):
+        clip, errors = scene.clips[what], found[what]
+        shown.append(Movie(f"it {what}", clip.frames, f"The scene; the thing {what}."))
+        heat = pictures.heat(clip.frames, errors.values, errors.scale)
+        told = f"Surprise, place by place, where the thing {what}: bright is much."
+        shown.append(Movie("surprise", heat, told))
+    pictures.movies(shown, "cut")
+
+
+def at_places(errors: Errors, places: Bool[np.ndarray, "t h w"]) -> Float[np.ndarray, " t"]:
+    """Mean surprise of each time step where the thing would be; NaN where it is nowhere."""
+    chosen = np.where(places, errors.values, 0).sum((1, 2))
+    count = places.sum((1, 2))
+    known = (count > 0) & ~np.isnan(errors.values).all((1, 2))
+    return np.where(known, chosen / np.maximum(count, 1), np.nan)
+
+
+def verdict(lines: dict[str, Float[np.ndarray, " t"]], moment: int) -> str:
+    """How much is noticed, in a sentence."""
+    after = {what: float(np.nanmean(line[moment - 1 :])) for what, line in lines.items()}
+    factor = after[CUT] / after[NEVER]
+    said = NOTICED.format(factor=factor) if factor > 1.1 else MISSED
+    numbers = {"cut": after[CUT], "never": after[NEVER], "goes_on": after[GOES_ON]}
+    return VERDICT.format(moment=moment, said=said, **numbers)

@@ -1,0 +1,59 @@
+"""The page "Learn" in a browser: every lesson with its figure and answer, and a live training."""
+
+import pytest
+from browser import PATIENCE, serving
+
+from app.learn.page import LESSONS
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1440, "height": 1000})
+    page.set_default_timeout(PATIENCE)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    yield page
+    page.close()
+    assert not errors
+
+
+def test_every_lesson_has_its_figure_and_its_answer_and_is_linked(page, address):
+    page.goto(f"{address}/learn")
+    for number, (name, lesson) in enumerate(LESSONS.items(), start=1):
+        page.get_by_role("radio", name=f"{number}. {lesson.title}").click()
+        inside = page.locator(f".st-key-lesson_{name}")
+        inside.locator(".onward").wait_for()
+        inside.locator(".js-plotly-plot").first.wait_for()
+        answer = inside.get_by_test_id("stExpanderDetails")
+        assert not answer.is_visible()
+        inside.get_by_text("The answer").click()
+        answer.wait_for()
+        assert len(answer.inner_text()) > 200
+        assert not page.get_by_test_id("stAlert").count()
+        if number > 1:
+            page.wait_for_function("name => location.search.includes(`lesson=${name}`)", arg=name)
+
+
+def test_a_click_on_a_token_shows_what_goes_in_there(page, address):
+    page.goto(f"{address}/learn?lesson=predictor")
+    page.get_by_text("mask token goes in").wait_for()
+    plot = page.locator(".st-key-lesson_predictor .js-plotly-plot").first
+    plot.scroll_into_view_if_needed()
+    box = plot.locator(".nsewdrag").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 14, box["y"] + box["height"] / 14)  # a corner: seen
+    page.get_by_text("its features go in").wait_for()
+    assert "at=" in page.url
+
+
+def test_a_training_is_shown_and_ends_with_its_visitor(page, address):
+    page.goto(f"{address}/learn?lesson=collapse&stop=False")
+    page.get_by_role("button", name="Train").click()
+    page.get_by_test_id("stProgress").wait_for()
+    page.get_by_text("The features").first.wait_for()
+    assert page.locator(".st-key-features .js-plotly-plot").count() == 1
