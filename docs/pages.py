@@ -75,7 +75,9 @@ def write_notebook(path: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in found["outputs"].items():
         own = f"{path.stem}_{name}"
-        text = text.replace(f"]({name})", f"]({own})")
+        text = re.sub(
+            rf"!\[\w*\]\({re.escape(name)}\)", f"![what the code above draws]({own})", text
+        )
         (folder / own).write_bytes(picture)
     text = re.sub(r"```python\n.*?```", fold, text, count=1, flags=re.S)
     (folder / f"{path.stem}.md").write_text(as_pages(text), encoding="utf-8")
