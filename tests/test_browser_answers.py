@@ -44,6 +44,18 @@ def test_a_change_of_steps_or_seeds_marks_the_old_answer(page):
         assert "preview" in phases
 
 
+def test_panels_say_within_a_tenth_of_a_second_that_they_wait(page):
+    page.evaluate(
+        """() => { const panels = [...document.querySelectorAll('*')]
+            .map((host) => host.shadowRoot?.querySelector('.panels')).find(Boolean);
+        const look = () => { window.phase = panels.dataset.answer; };
+        addEventListener('pointerup', () => setTimeout(look, 100), true); }"""
+    )
+    paint(page, (6, 0), (6, 3))
+    page.wait_for_function("() => window.phase")
+    assert page.evaluate("window.phase") in ("awaited", "preview")
+
+
 def test_where_nothing_is_hidden_there_are_no_samples(page):
     show(page, 8)
     page.locator('[data-act="clear"]').click()
@@ -125,6 +137,19 @@ def test_a_pinned_answer_stays_and_plays_in_step(page):
     assert (panel(page, "pinned-1") != before).mean() > 0.2
     page.get_by_role("button", name="Unpin").click()
     page.locator('[data-panel="pinned-1"]').wait_for(state="detached")
+
+
+def test_decoding_is_shown_step_by_step_to_who_opens_it(page):
+    assert not page.locator('[data-panel="given-0"]').count()
+    page.get_by_text("From noise to picture").click()
+    page.locator('[data-panel="guess-3"][data-content="here"]').wait_for()
+    show(page, 8)
+    given, sample = panel(page, "given-0"), panel(page, "guess-3")
+    size = given.shape[0] // grid(page)[1]
+    hidden = mask(page)[4].repeat(size, 0).repeat(size, 1)
+    rough = lambda frame: np.abs(np.diff(frame[hidden][:, :3].astype(int), axis=0)).mean()  # noqa: E731
+    assert rough(given) > 2 * rough(sample)
+    page.wait_for_function("() => location.search.includes('denoising=open')")
 
 
 def test_a_part_of_the_way_tells_of_itself_and_closes(page):
