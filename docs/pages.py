@@ -21,7 +21,7 @@ from nbconvert import MarkdownExporter
 ROOT = Path(__file__).resolve().parents[1]
 READ = (
     *("README.md", "CONTRIBUTING.md", "LICENSE", "app/icon.svg"),
-    *("docs/*.md", "docs/*.png", "docs/*.jpg", "docs/*.css"),
+    "docs/*",
     *("assets/*/README.md", "assets/demo/*.svg", "assets/demo/cases/**/*"),
 )
 """What is copied as it is, but for links to notebooks."""
@@ -33,7 +33,7 @@ def on_config(config):
     folder = Path(tempfile.mkdtemp(prefix="pages-"))
     for pattern in READ:
         for path in ROOT.glob(pattern):
-            if path.is_file():
+            if path.is_file() and path.suffix != ".py":
                 copy(path, folder / path.relative_to(ROOT))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         write_notebook(path, folder / "notebooks")
