@@ -141,6 +141,9 @@ def test_ten_seeds_said_what_the_lesson_says():
         assert sum(came.values()) == 10
         if not on[0]:  # no stop-gradient: always
             assert came == {"collapse": 10}
+    assert ends[True, False, True]["hold"] >= 8
+    assert ends[True, True, False] == {"sink": 10}
+    assert ends[True, False, False] == {"collapse": 10}
 
 
 def test_the_median_is_best_under_l1_and_the_mean_under_squares():
@@ -201,7 +204,7 @@ def test_pictures_mark_what_they_say():
 
 
 def test_a_cut_scene_differs_from_its_moment_on_alone():
-    scene = lesson_surprise.cut_scene("box_passes", 5)
+    scene = lesson_surprise.cut_scene(4, 5)
     goes_on, cut, never = (scene.clips[name].frames for name in scene.clips)
     np.testing.assert_array_equal(cut[:8], goes_on[:8])
     np.testing.assert_array_equal(cut[8:], never[8:])

@@ -17,7 +17,7 @@ HEIGHT = 190
 MARGIN = {"l": 0, "r": 8, "t": 8, "b": 0}
 MAP_SIDE, STRIP = 300, 78
 """Pixels of the map of tokens, and of a vector's strip."""
-PICTURE_ROW = 64
+PICTURE_ROW, BARS = 64, 250
 BLUE, ORANGE, GREEN, GREY = COLOURS
 LINES = (BLUE, ORANGE, GREEN, "#cc79a7", GREY)
 HIDDEN, SEEN = "rgba(20,20,24,.86)", "rgba(255,255,255,.04)"
@@ -120,7 +120,7 @@ def trainings(runs: Mapping[str, Sequence[Any]], steps: int) -> go.Figure:
         runs: the checkups of each by its title, the newest last.
         steps: of a whole training.
     """
-    titles = ("loss", "spread over clips", "effective rank")
+    titles = ("loss", "spread", "rank")
     figure = make_subplots(cols=3, column_titles=titles, horizontal_spacing=0.07)
     for number, (title, checks) in enumerate(runs.items()):
         newest = number == len(runs) - 1
@@ -173,8 +173,9 @@ def outcome_bars(
         )
     )
     figure.add_vrect(median - mad, median + mad, fillcolor=BLUE, opacity=0.18, line_width=0)
-    figure.add_vline(median, line={"color": BLUE, "width": 3}, annotation_text="median")
-    mark = {"annotation_text": "mean", "annotation_position": "bottom right"}
+    mark = {"annotation_text": "median", "annotation_position": "top left"}
+    figure.add_vline(median, line={"color": BLUE, "width": 3}, **mark)
+    mark = {"annotation_text": "mean", "annotation_position": "top right"}
     figure.add_vline(mean, line={"color": ORANGE, "width": 3, "dash": "dash"}, **mark)
     figure.update_xaxes(title="what comes", showgrid=False)
     figure.update_yaxes(visible=False)
@@ -259,11 +260,12 @@ def likeness_bars(scores: Mapping[str, float]) -> go.Figure:
         text=[f"{score:.1f}" for score in scores.values()],
         textposition="inside",
         insidetextanchor="start",
-        textfont_color="white",
+        textfont={"color": "white", "size": 13},
+        constraintext="none",
         hovertemplate="%{y}: %{x:.2f} dB<extra></extra>",
     )
-    figure = go.Figure(bar).update_yaxes(autorange="reversed").update_layout(bargap=0.25)
-    return _plain(figure.update_xaxes(title="likeness, dB"))
+    figure = go.Figure(bar).update_yaxes(autorange="reversed").update_layout(bargap=0.2)
+    return _plain(figure.update_xaxes(title="likeness, dB"), BARS)
 
 
 def shares_lines(

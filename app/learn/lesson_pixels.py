@@ -39,9 +39,9 @@ and **{pixels:.0%}** of the pixel loss.
 """
 FIGURE = """
 In a training, whatever takes the loss takes the gradient. At faint static pixel prediction already
-spends itself on the screen; the features are robust to it. **At full static both do**, and that is
-to be said: this small encoder never saw static, did not learn to drop it, and passes it on. The
-paper claims no more than what training brings: features that leave out what cannot be predicted.
+spends itself on the screen, and feature prediction much less. **At full static both do**, and that
+is to be said: this small encoder never saw static, did not learn to drop it, and passes it on. What
+cannot be predicted is left out where training taught it, not by itself.
 """
 ASKED = "Could the target encoder not drop *everything*, as then all would be predicted well?"
 ANSWER = """

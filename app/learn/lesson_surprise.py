@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float
@@ -13,14 +12,16 @@ from app.learn import charts, pictures
 from app.learn.pictures import Movie
 from app.learn.telling import BARE, lesson_clip, onward, question
 from app.workbench import settings
-from app.workbench.catalogue import default_mask
+from app.workbench.catalogue import default_mask, first_clip
 from app.workbench.clip import Clip
 from app.workbench.clip_features import Errors, future_errors
 from app.workbench.memory import kept
+from app.workbench.models import DEMO
 
-CLIPS = ("thrown_capsule", "box_passes", "rolling_ring", "two_collide", "up_the_ramp")
-AROUND = 7
-"""Pixels: what is cut out is so much wider than the thing, for its soft edge."""
+SCENES = (4, 0, 1, 2, 3, 5, 6, 7)
+"""Numbers of scenes of the drawn world, as the page "Surprise" counts them."""
+COVERED = 0.25
+"""Share of a token that the thing covers, from which on it is one of its places."""
 GOES_ON, CUT, NEVER = "goes on", "is cut out", "was never there"
 
 STORY = """
@@ -28,8 +29,8 @@ STORY = """
 what came before; then they come. *Surprise* is the error of the prediction: no label says what is
 possible, the clip itself does.
 
-Below, a thing is **cut out** from a moment on: where it was, there is the background. Of all that
-the model sees nothing is strange, only that the thing is gone. Drag when:
+Below, a thing is **cut out** from a moment on: the same scene is drawn without it. Nothing in these
+frames is strange by itself, only that the thing is gone. Drag when:
 """
 FIGURE = """
 The chart follows the *places where the thing would be*. An empty wall is easy to predict, so a low
@@ -74,9 +75,8 @@ class CutScene:
 def lesson() -> None:
     """The story, the cut, and what is noticed."""
     st.markdown(STORY)
-    steps = lesson_clip(CLIPS[0]).model.config.grid[0]
-    name, moment = knobs(steps)
-    scene = cut_scene(name, moment)
+    number, moment = knobs(DEMO.config.grid[0])
+    scene = cut_scene(number, moment)
     found = {what: future_errors(clip.id, clip) for what, clip in scene.clips.items()}
     show(scene, found)
     st.markdown(FIGURE)
@@ -84,50 +84,44 @@ def lesson() -> None:
     st.plotly_chart(charts.surprise_lines(lines, moment), key="cut_lines", config=BARE)
     st.markdown(verdict(lines, moment) + CAVEAT)
     question(ASKED, ANSWER)
-    clip = scene.clips[GOES_ON]
-    onward(
-        "Possible and impossible scenes",
-        "surprise",
-        clip,
-        default_mask(name, clip.model.config.grid),
-    )
+    clip = lesson_clip(first_clip())
+    mask = default_mask(clip.bundled, DEMO.config.grid)
+    link = {"happens": "vanish", "post": False, "scene": number}
+    onward("This scene, possible and impossible", "surprise", clip, mask, **link)
 
 
-def knobs(steps: int) -> tuple[str, int]:
-    """The scene, and the moment from which the thing is gone, from 1."""
+def knobs(steps: int) -> tuple[int, int]:
+    """The scene's number, and the moment from which the thing is gone, from 1."""
     left, right = st.columns(2, gap="medium")
-    look = {
-        "label": "scene",
-        "key": "lesson_scene",
-        "format_func": lambda one: one.replace("_", " "),
-    }
-    name = settings.menu(left, "cut", CLIPS, CLIPS[0], **look)
+    look = {"label": "scene", "key": "lesson_scene"}
+    number = settings.segments(left, "cut", SCENES, SCENES[0], **look)
     look = {"label": "gone from moment", "key": "lesson_moment"}
-    return name, settings.slider(right, "moment", tuple(range(3, steps + 1)), 5, **look)
+    moments = tuple(range(3, steps + 1))
+    return number, settings.slider(right, "moment", moments, 5, **look)
 
 
 @kept
-def cut_scene(name: str, moment: int) -> CutScene:
-    """A bundled clip, the same without what moves from a moment on, and without it at all."""
-    from decoder.scoring.hide import what_moves
+def cut_scene(number: int, moment: int) -> CutScene:
+    """A drawn scene, the same without its actor from a moment on, and without it at all."""
+    import torch
 
-    clip = lesson_clip(name)
-    size, side = clip.model.config.tubelet_size, clip.model.config.patch_size
-    thing = what_moves(clip.frames).numpy()
-    kernel = np.ones((AROUND, AROUND), np.uint8)
-    wide = np.stack([cv2.dilate(one.astype(np.uint8), kernel) for one in thing]).astype(bool)
-    wall = np.median(clip.frames, axis=0).astype(np.uint8)
-    empty = np.where(wide[..., None], wall, clip.frames)
-    first = (moment - 1) * size
-    gone = np.concatenate([clip.frames[:first], empty[first:]])
-    t, h, w = clip.model.config.grid
-    places = thing.reshape(t, size, h, side, w, side).mean((1, 3, 5)) > 0.25
+    from vjepa.world.violations import POSTS_FROM, draw_pairs
+    from vjepa.world.world import World
+
+    config = DEMO.config
+    world = World(POSTS_FROM, config.image_size, config.num_frames, split="test")
+    drawn = draw_pairs(world, "vanish", False, 1, torch.Generator().manual_seed(number))
+    there, empty = (frames.numpy() for frames in drawn.possible[0])
+    first = (moment - 1) * config.tubelet_size
+    versions = {GOES_ON: there, CUT: np.concatenate([there[:first], empty[first:]]), NEVER: empty}
     clips = {
-        GOES_ON: clip,
-        CUT: replace(clip, id=f"{clip.id}~cut from {moment}", frames=gone),
-        NEVER: replace(clip, id=f"{clip.id}~never there", frames=empty),
+        what: Clip(f"lesson-{number}-{moment}-{what}", what, frames)
+        for what, frames in versions.items()
     }
-    return CutScene(clips, places)
+    t, h, w = config.grid
+    differs = (there != empty).any(-1)
+    shares = differs.reshape(t, config.tubelet_size, h, config.patch_size, w, config.patch_size)
+    return CutScene(clips, shares.mean((1, 3, 5)) > COVERED)
 
 
 def show(scene: CutScene, found: dict[str, Errors]) -> None:

@@ -41,7 +41,7 @@ EVALUATION_HELP = (
     "masks to predict pixels instead of features; *random weights* is the encoder before any "
     "training, which is the baseline that matters."
 )
-MEASURED = "Measured with the bundled model before its last 1,500 steps."
+MEASURED = "Measured with the bundled model as it was after its first 5,000 steps."
 LABELS_HELP = (
     "How much a probe can do with 5, 10, 50 and 100 % of the labels. Good features need few."
 )

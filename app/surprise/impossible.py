@@ -258,7 +258,7 @@ def scores(model: Model) -> None:
 
     st.markdown(
         f"**How often the impossible surprises more**: {table['scenes']} held-out scenes of each "
-        "kind, two pairs in each, measured with the bundled model before its last 1,500 steps",
+        "kind, two pairs in each, measured with the bundled model after its first 5,000 steps",
         help=SCORE_HELP,
     )
     st.plotly_chart(accuracies(table["cases"]), key="surprise_scores", config=BARE, alt=SCORES_ALT)
