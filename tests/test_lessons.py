@@ -119,11 +119,13 @@ def test_gradients_reach_the_targets_only_without_the_stop():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_without_the_stop_gradient_features_fall_and_with_it_they_hold(seed):
-    def spreads(*on, steps):
-        return [one.spread for one in collapse.trained(Safeguards(*on), seed, steps)]
+    def left(*on, steps):
+        first, *_, last = collapse.trained(Safeguards(*on), seed, steps)
+        return np.array([last.spread / first.spread, last.rank / first.rank])
 
-    assert collapse.verdict(spreads(False, False, False, steps=40)) == "collapse"
-    assert collapse.verdict(spreads(True, True, True, steps=16)) == "hold"
+    # the features shrink, or what is left of them lies in few directions
+    assert left(False, False, False, steps=40).min() < collapse.COLLAPSES
+    assert left(True, True, True, steps=16)[0] > collapse.HOLDS
 
 
 def test_a_training_ends_when_its_time_is_over():

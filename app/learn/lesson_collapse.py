@@ -68,7 +68,8 @@ HELPS = {
 FIGURE = """
 **Spread** is how much the features differ from clip to clip, in standard deviations: at 0 all clips
 look alike to the encoder. **Rank** is in how many directions they differ; where hardly anything
-differs, it counts noise. The **loss** warns of nothing: the lowest one is a collapse.
+differs, it counts noise. Watch both: a few directions are a collapse too. The **loss** warns of
+nothing: the lowest one is a collapse.
 """
 VERDICTS = {
     "hold": "The features **hold**: spread {last:.2f}, {first:.2f} at the beginning.",
