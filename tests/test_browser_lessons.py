@@ -28,11 +28,13 @@ def test_every_lesson_has_its_figure_and_its_answer_and_is_linked(page, address)
     for number, (name, lesson) in enumerate(LESSONS.items(), start=1):
         page.get_by_role("radio", name=f"{number}. {lesson.title}").click()
         inside = page.locator(f".st-key-lesson_{name}")
+        page.wait_for_timeout(1000)
+        page.wait_for_selector('[data-stale="true"]', state="detached")  # of the lesson before
         inside.locator(".onward").wait_for()
         inside.locator(".js-plotly-plot").first.wait_for()
         answer = inside.get_by_test_id("stExpanderDetails")
         assert not answer.is_visible()
-        inside.get_by_text("The answer").click()
+        inside.get_by_test_id("stExpander").locator("summary").click()
         answer.wait_for()
         assert len(answer.inner_text()) > 200
         assert not page.get_by_test_id("stAlert").count()
@@ -48,7 +50,7 @@ def test_a_click_on_a_token_shows_what_goes_in_there(page, address):
     box = plot.locator(".nsewdrag").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 14, box["y"] + box["height"] / 14)  # a corner: seen
     page.get_by_text("its features go in").wait_for()
-    assert "at=" in page.url
+    page.wait_for_function('() => location.search.includes("at=")')
 
 
 def test_a_training_is_shown_and_ends_with_its_visitor(page, address):
