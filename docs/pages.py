@@ -21,7 +21,7 @@ from nbconvert import MarkdownExporter
 ROOT = Path(__file__).resolve().parents[1]
 READ = (
     *("README.md", "CONTRIBUTING.md", "LICENSE", "app/icon.svg"),
-    *("docs/*.md", "docs/*.png", "docs/*.jpg", "docs/*.css"),
+    "docs/*",
     *("assets/*/README.md", "assets/demo/*.svg", "assets/demo/cases/**/*"),
 )
 """What is copied as it is, but for links to notebooks."""
@@ -33,7 +33,7 @@ def on_config(config):
     folder = Path(tempfile.mkdtemp(prefix="pages-"))
     for pattern in READ:
         for path in ROOT.glob(pattern):
-            if path.is_file():
+            if path.is_file() and path.suffix != ".py":
                 copy(path, folder / path.relative_to(ROOT))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         write_notebook(path, folder / "notebooks")
@@ -75,7 +75,9 @@ def write_notebook(path: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in found["outputs"].items():
         own = f"{path.stem}_{name}"
-        text = text.replace(f"]({name})", f"]({own})")
+        text = re.sub(
+            rf"!\[\w*\]\({re.escape(name)}\)", f"![what the code above draws]({own})", text
+        )
         (folder / own).write_bytes(picture)
     text = re.sub(r"```python\n.*?```", fold, text, count=1, flags=re.S)
     (folder / f"{path.stem}.md").write_text(as_pages(text), encoding="utf-8")

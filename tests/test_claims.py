@@ -71,7 +71,7 @@ def test_blocks_are_as_wide_and_as_many_as_the_paper_says():
     """Where patches are so small that no side is rounded much."""
     ratios = [
         rows / columns
-        for rows, columns in (masks._block_shape(999, 999, 0.15, generator(s)) for s in range(300))
+        for rows, columns in (masks.block_shape(999, 999, 0.15, generator(s)) for s in range(300))
     ]
     assert 0.745 < min(ratios) < 0.78 and 1.45 < max(ratios) < 1.505
     assert masks.KINDS == {"short": (8, 0.15), "long": (2, 0.7)}

@@ -76,7 +76,7 @@ def test_notebooks_formulas_answers_and_docstrings_are_there(site):
     formulas = re.findall(r"<math.*?</math>", collapse, re.S)
     assert len(formulas) > 10 and "\\" not in "".join(formulas)
     assert collapse.count("<details") >= 4
-    assert re.search(r'<img[^>]+src="02_why[^"]+\.jpeg"', collapse)
+    assert re.search(r'<img[^>]+src="02_why[^"]+\.jpe?g"', collapse)
     reference = (site / "api/vjepa.html").read_text()
     assert "Feature prediction from video" in reference and "multiblock" in reference
     assert "Explorer" in (site / "api/decoder.html").read_text()
