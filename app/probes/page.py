@@ -81,7 +81,7 @@ class ProbeReading:
 def page() -> None:
     """The clip on screen, then the evaluation on many."""
     state = visitor()
-    if not state.shown_clip and "clip" not in st.query_params:  # who asked for no clip gets one
+    if not state.arrived and "clip" not in st.query_params:  # who asked for no clip gets one
         show_fitting(state)  # that the probes know
     workbench(draw)
     evaluation()

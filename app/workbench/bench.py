@@ -59,6 +59,7 @@ def workbench(draw: Draw, *, needs_model: bool = True, above: Callable[[], None]
     arrive(state)
     all_rooms().enter(visitor_id(), *filter(None, (state.model.address, state.opening)))
     clip = top_row.choose(state)
+    state.arrived = True
     components.tell_query(query(state), key="query_page")  # before any work: Back goes by it
     with st.container():  # there though empty: what comes after it keeps its place in the browser
         notes(state, clip)

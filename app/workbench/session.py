@@ -41,6 +41,7 @@ class State:
         opening: the model that is to take its place as soon as it is loaded.
         opened: addresses that this visitor typed, to go back to.
         link: the rest of a link that waits for its model.
+        arrived: whether a page has shown a clip: what a visitor sees is his choice from there on.
         rev: counts the masks sent; a stroke that names an older one is out of date.
         seeds: one decoded sample each.
         steps: denoising steps.
@@ -69,6 +70,7 @@ class State:
     opening: ModelAddress | None = None
     opened: list[ModelAddress] = field(default_factory=list)
     link: Mapping[str, str] = field(default_factory=dict)
+    arrived: bool = False
     rev: int = 0
     seeds: tuple[int, ...] = tuple(range(SEEDS))
     steps: int = DEFAULT_STEPS
