@@ -99,10 +99,11 @@ def test_what_moves_can_be_stopped_where_there_is_no_painter(browser, address):
 
 def test_scenes_stop_with_the_painter(browser, address):
     page = opened(browser, address, "surprise")
-    page.locator('[data-panel^="vanish"] canvas').first.wait_for()
+    scene = '[data-panel^="vanish"] canvas >> nth=0'
+    page.locator(scene).wait_for()
     assert not page.locator("img[src*='.gif']").count()  # nothing that plays by itself
     page.locator('[data-act="play"]').click()
-    film = pixels(page, '[data-panel^="vanish"] canvas')
+    film = pixels(page, scene)
     page.wait_for_timeout(500)
-    assert (pixels(page, '[data-panel^="vanish"] canvas') == film).all()
+    assert (pixels(page, scene) == film).all()
     page.close()
