@@ -181,16 +181,20 @@ def take_stroke(state: State, clip: Clip) -> str:
 
 
 def take_thing(state: State, clip: Clip) -> None:
-    """Hides the thing that was clicked, in every time step; each click counts once."""
+    """Hides the thing that was clicked, in every time step; each click counts once.
+
+    One that comes before the model waits for it: the page runs again when it is here.
+    """
     thing = (st.session_state.get(PAINTER) or {}).get("thing")
     if not thing or thing["clip"] != clip.id or thing["id"] == state.last_thing:
         return
-    state.last_thing = thing["id"]
     if must_load(state.model):
-        st.warning(LOADING)
-    else:
-        with told_in_a_sentence():
-            state.send_mask(state.mask | thing_at(clip, int(thing["token"]) % state.mask.size))
+        model_room(state.model).open()
+        st.markdown(LOADING)
+        return
+    state.last_thing = thing["id"]
+    with told_in_a_sentence():
+        state.send_mask(state.mask | thing_at(clip, int(thing["token"]) % state.mask.size))
 
 
 def take_pick(state: State, clip: Clip) -> None:
