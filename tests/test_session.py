@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers
-from app.workbench import catalogue, rooms, session
+from app.workbench import catalogue, links, rooms, session
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
 from vjepa.data.clips import bundled_clips
@@ -148,7 +149,18 @@ def test_the_best_fill_is_the_best_and_leaves_the_rest_alone():
     assert kind in answers.FILLS and set(answers.FILLS) == set(fills)
 
 
-def test_an_address_of_another_clip_is_gone_back_to(page):
+@pytest.fixture
+def goes_back(monkeypatch):
+    """Runs are what the browser's Back asks for, from when this is called on."""
+    context = SimpleNamespace(is_history_navigation=True)
+
+    def begin():
+        monkeypatch.setattr(links, "get_script_run_ctx", lambda **_: context)
+
+    return begin
+
+
+def test_an_address_of_another_clip_is_gone_back_to(page, goes_back):
     page.run()
     page.session_state["picker"] = {"pick": "city_timelapse"}
     page.run()
@@ -157,6 +169,10 @@ def test_an_address_of_another_clip_is_gone_back_to(page):
     assert (state.linked_clip, state.seeds[0]) == ("bundled-city_timelapse", 4)
     del page.session_state["picker"]
     page.query_params["clip"] = "bundled-bigbuckbunny"
+    page.run()
+    assert state.linked_clip == "bundled-city_timelapse"  # an address alone is no wish
+    page.query_params["clip"] = "bundled-bigbuckbunny"
+    goes_back()
     page.run()
     assert (state.linked_clip, state.seeds[0]) == ("bundled-bigbuckbunny", 0)
     assert (state.mask == catalogue.default_mask("bigbuckbunny", GRID)).all()

@@ -71,6 +71,9 @@ def test_a_server_s_own_model_that_cannot_be_opened_is_in_the_log(empty, monkeyp
     monkeypatch.setattr(housekeeping.log, "error", lambda text, *given: said.append(text % given))
     with pytest.raises(Exception, match="none"):
         housekeeping.open_default().result(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while not said and time.monotonic() < deadline:  # who waits wakes before the log is told
+        time.sleep(0.01)
     assert len(said) == 1 and said[0].startswith("none could not be opened: ")
 
 
