@@ -3,15 +3,9 @@
 import re
 
 import pytest
-from browser import PATIENCE, serving
+from browser import PATIENCE
 
 from app.learn.page import LESSONS
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("app") / "log.txt") as address:
-        yield address
 
 
 @pytest.fixture
