@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from browser import open_page, serving
+from browser import PATIENCE, open_page, serving
 from playwright.sync_api import Browser, Page, sync_playwright
 from stored import load
 
@@ -100,15 +100,23 @@ def address(tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The app's first page with its first answer; no script on it may fail."""
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
+def tab(browser: Browser) -> Iterator[Page]:
+    """A tab that went nowhere yet; no script in it may fail."""
+    tab = browser.new_page(viewport={"width": 1440, "height": 1000})
+    tab.set_default_timeout(PATIENCE)
     errors = []
-    page.on("pageerror", lambda error: errors.append(error))
-    open_page(page, address)
-    yield page
-    page.close()
+    tab.on("pageerror", lambda error: errors.append(error))
+    yield tab
+    tab.close()
     assert not errors
+
+
+@pytest.fixture
+def page(tab: Page, address: str) -> Page:
+    """The app's first page with its first answer."""
+    tab.set_viewport_size({"width": 1440, "height": 900})
+    open_page(tab, address)
+    return tab
 
 
 @pytest.fixture(autouse=True)

@@ -3,20 +3,13 @@
 import re
 
 import pytest
-from browser import PATIENCE
 
 from app.learn.page import LESSONS
 
 
 @pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(PATIENCE)
-    errors = []
-    page.on("pageerror", lambda error: errors.append(error))
-    yield page
-    page.close()
-    assert not errors
+def page(tab):
+    return tab
 
 
 def test_every_lesson_has_its_figure_and_its_answer_and_is_linked(page, address):

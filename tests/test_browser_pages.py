@@ -2,18 +2,12 @@
 
 import numpy as np
 import pytest
-from browser import PATIENCE, drag, grid, mask, paint, pixels, show
+from browser import drag, grid, mask, paint, pixels, show
 
 
 @pytest.fixture
-def page(browser):
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(PATIENCE)
-    errors = []
-    page.on("pageerror", lambda error: errors.append(error))
-    yield page
-    page.close()
-    assert not errors
+def page(tab):
+    return tab
 
 
 def open_views(page, address, name):
