@@ -8,7 +8,7 @@ import torch
 from tiny import TINY
 
 from vjepa.data.clips import UNTRAINED, bundled_clips
-from vjepa.data.sources import open_source
+from vjepa.data.sources import files_read, open_source
 from vjepa.errors import InputError
 
 
@@ -48,6 +48,26 @@ def test_only_broken_videos_are_one_sentence(tmp_path):
     with pytest.raises(InputError, match="cannot be read") as caught:
         sample(tmp_path, 2)
     assert "\n" not in str(caught.value)
+
+
+def test_a_still_is_one_frame_of_a_clip(make_video):
+    """Every frame is somewhere among those of the source, and they are not always the first."""
+    ramp = (
+        np.zeros((40, 48, 64, 3), np.uint8) + 6 * np.arange(40, dtype=np.uint8)[:, None, None, None]
+    )
+    path = make_video(ramp)
+    folder = path.parent
+    source = open_at(f"still:{folder}")
+    drawn = source.sample(3, torch.Generator().manual_seed(0))
+    clips = [
+        source.clip(0, lambda frames: frames, torch.Generator().manual_seed(s)) for s in range(8)
+    ]
+    for clip in [*drawn.numpy(), *clips]:
+        assert (clip == clip[:1]).all()
+    assert len({int(clip[0].mean()) for clip in clips}) > 3
+    assert next(files_read(f"still:{folder}+world")) == path
+    moving = open_at(f"still:{folder}+{folder}").sample(40, torch.Generator().manual_seed(1))
+    assert 5 < sum(bool((clip != clip[:1]).any()) for clip in moving) < 35
 
 
 def test_a_mixture_draws_from_all_its_sources_as_often_as_told():

@@ -74,7 +74,7 @@ def store(
         out: the .npy file to write.
         clips: how many.
         data: "world", "physics", "pans", "bundled", a folder of videos, a list of them, or several,
-            as in "8*world+pans+bundled".
+            as in "8*world+pans+still:bundled" (of which nothing moves).
         preset: the model shape whose frames they are.
         levels: difficulties of the world, mixed equally.
         seed: of the draws.

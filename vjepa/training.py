@@ -39,7 +39,7 @@ class RunConfig:
     Attributes:
         out: folder of the run: metrics.jsonl, last.pt, and what was trained when it is done.
         data: "world", "pans", "bundled", a .npy file of stored clips, a folder of videos, a list
-            of them, or several, as in "8*world+pans".
+            of them, or several, as in "8*world+pans+still:pans" (of which nothing moves).
         levels: difficulties of the world, mixed equally.
         steps: optimizer steps.
         batch_size: clips a step, over all processes.

@@ -43,7 +43,7 @@ class TrainConfig(RunConfig):
         begin_with: folder of a decoder, of any model, whose weights are taken over where they fit.
         num_frames, image_size: of its clips, when they are not those it was trained on.
         data: "world", "pans", "bundled", a .npy file of stored clips, a folder of videos, a list
-            of them, or several, as in "8*world+pans".
+            of them, or several, as in "8*world+pans+still:pans" (of which nothing moves).
         cache_clips: what the model says of so many clips is computed once and kept on disk, and
             every epoch takes it with other noise; 0 asks the model at every step, about new clips.
         cache: folder where it is kept, `out`/cache if not given; runs on the same model and data

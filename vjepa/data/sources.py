@@ -259,8 +259,38 @@ class Mixture:
         return source.clip(index, crop, generator)
 
 
+class Stills:
+    """Clips in which nothing moves: one frame of a clip, repeated, as V-JEPA 2 sees photographs.
+
+    What was seen and is then hidden has to be there still; nothing else teaches that as plainly.
+
+    Args:
+        source: of the clips.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.device, self.count = source, source.device, source.count
+
+    def sample(self, count: int, generator: Generator) -> UInt8[Tensor, "B T H W 3"]:
+        """`count` clips as RGB frames."""
+        frames = self.source.sample(count, generator)
+        return frames[:, _moment(frames.shape[1], generator), None].expand_as(frames)
+
+    def clip(self, index: int, crop: Crop, generator: Generator) -> UInt8[np.ndarray, "T H W 3"]:
+        """One clip."""
+        frames = self.source.clip(index, crop, generator)
+        return np.repeat(frames[_moment(len(frames), generator), None], len(frames), axis=0)
+
+
+def _moment(frames: int, generator: Generator) -> int:
+    """One of the frames, by chance."""
+    return int(torch.randint(frames, (), generator=generator, device=generator.device))
+
+
 CLIP_SECONDS = 64 / 30
 """The published clip: 16 frames, every fourth of 30 a second."""
+STILL = "still:"
+"""Before a source: one frame of each of its clips, repeated."""
 
 
 def open_source(
@@ -276,7 +306,8 @@ def open_source(
     A source is "world", "physics" (slow: better stored), "pans" (photos under a moving camera),
     "bundled" (the real clips that ship with the project and may be trained on), a `.npy` file, a
     folder of videos, or a list of them: any of `vjepa.data.datasets`; its labels are not looked at.
-    Still images are clips that stand still.
+    Still images are clips that stand still; so is one frame of each clip of a source, as in
+    "9*clips.npy+still:clips.npy".
 
     Args:
         data: names them.
@@ -288,7 +319,7 @@ def open_source(
     Raises:
         InputError: nothing is there, it holds no clips for this model, or it is no mixture.
     """
-    path = Path(data)
+    path, settings = Path(data), {"levels": levels, "device": device, **rate}
     if path.is_dir():
         return Videos(find_clips(path), config, **rate)
     if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
@@ -297,8 +328,9 @@ def open_source(
         return StoredClips(path, config)
     if "+" in data:
         shares, names = zip(*parse_mixture(data), strict=True)
-        settings = {"levels": levels, "device": device, **rate}
         return Mixture([open_source(name, config, **settings) for name in names], shares)
+    if data.startswith(STILL):
+        return Stills(open_source(data.removeprefix(STILL), config, **settings))
     if data == "bundled":
         return Videos(training_clips(), config, **rate)
     return _open_world(data, config, levels, device)
@@ -316,6 +348,8 @@ def files_read(data: str) -> Iterator[Path]:
     elif "+" in data and not path.is_file():
         for _, name in parse_mixture(data):
             yield from files_read(name)
+    elif data.startswith(STILL) and not path.exists():
+        yield from files_read(data.removeprefix(STILL))
     else:
         yield path
         if path.suffix.lower() in LIST_SUFFIXES and path.is_file():
@@ -333,7 +367,7 @@ def _open_world(
         return Pans(config, device)
     raise InputError(
         f"There is no data {name!r}: give world, physics, pans, bundled, a .npy file, a folder of "
-        "videos, a list, or several with + between them."
+        "videos, a list, still: and one of these, or several with + between them."
     )
 
 
