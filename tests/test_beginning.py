@@ -8,16 +8,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from tiny import FOUR_LAYERS
 
 import vjepa
 from vjepa import checkpoint
-from vjepa.beginning import begin, go_on_from
+from vjepa.beginning import ContinuedVJEPA21, begin, go_on_from
 from vjepa.errors import InputError
+from vjepa.formats import official2
 from vjepa.masks import MaskBatch
 from vjepa.pretrain import pretrain
 from vjepa.recipes import RECIPES, PretrainConfig, expanded
 from vjepa.tokens import take
-from vjepa.vjepa2 import VJEPA2
+from vjepa.vjepa2 import STRETCHED_SIDE, VJEPA2, VJEPA21
 
 
 def test_the_first_loss_is_the_official_code_s(golden):
@@ -54,8 +56,80 @@ def test_a_v_jepa_2_predicts_layer_normed_features_of_its_average(golden):
     assert trained == ([shape.mask_token] if shape.mask_token >= 0 else list(range(10)))
 
 
-def test_a_published_model_is_trained_further_and_opens_again(golden, tmp_path):
-    path = golden / "vjepa1-a/checkpoint.pth.tar"
+def test_the_loss_of_a_v_jepa_2_1_is_the_official_code_s(golden, monkeypatch):
+    """Of the golden file's online encoder, with the targets that stand there for its teacher's."""
+    folder, expected = golden / "vjepa21-a", load_file(golden / "vjepa21-a/expected.safetensors")
+    published = vjepa.load(folder / "checkpoint.pt", device="cpu", dtype=torch.float32)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    online = official2.read(unwrapped_parts(state, "encoder", "predictor"), folder / "x.pt")
+    checkpoint.adopt(published, online.tensors, "x.pt", torch.float32)
+    model = ContinuedVJEPA21(published)
+    monkeypatch.setattr(model, "target_features", lambda clips: expected["target_normalised"])
+    masks = [
+        MaskBatch(expected[f"context_idx_{k}"], expected[f"target_idx_{k}"], "long") for k in (0, 1)
+    ]
+    loss = model(expected["clip"], masks).mean()
+    torch.testing.assert_close(loss, expected["loss_total"][0], atol=1e-5, rtol=0)
+
+
+def unwrapped_parts(state, *names):
+    """Parts of an official checkpoint, their tensors' names without what wrappers add."""
+    prefix = "module.backbone."
+    return {part: {n.removeprefix(prefix): t for n, t in state[part].items()} for part in names}
+
+
+@pytest.fixture
+def deep(tmp_path):
+    """A folder with a V-JEPA 2.1 of the layout of g and G, small, of random weights."""
+    torch.manual_seed(0)
+    model = VJEPA21(FOUR_LAYERS)
+    for part in model.parameters():
+        torch.nn.init.normal_(part, std=0.2)
+    checkpoint.save(model, tmp_path / "deep", torch.float32)
+    return tmp_path / "deep"
+
+
+def test_a_v_jepa_2_1_predicts_its_own_four_layers(deep):
+    model = go_on_from(str(deep))
+    shape, generator = model.config, torch.Generator().manual_seed(0)
+    clips = torch.randn(2, 3, 4, 32, 32, generator=generator)
+    order = torch.stack([torch.randperm(8, generator=generator) for _ in range(2)])
+    mask = MaskBatch(order[:, :3].contiguous(), order[:, 3:7].contiguous(), "short")
+    (loss,) = model(clips, [mask])
+    layers = model.encoder.multilayer(clips).unflatten(-1, (4, -1))
+    targets = F.layer_norm(layers, layers.shape[-1:]).flatten(2)
+    context = model.encoder.multilayer(clips, mask.context_idx)
+    hidden, visible = model.predictor(context, mask.context_idx, mask.target_idx, 0)
+    errors = (hidden - take(targets, mask.target_idx), visible - take(targets, mask.context_idx))
+    expected = errors[0].abs().mean() + 0.5 * errors[1].abs().mean()
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=0)
+    published = vjepa.load(deep, device="cpu", dtype=torch.float32)
+    as_published, _ = published.predictor(context, mask.context_idx, mask.target_idx, 0)
+    assert not torch.allclose(hidden, as_published, atol=1e-3)  # its positions are not stretched
+    assert shape.predictor_side == STRETCHED_SIDE
+    loss.backward()
+    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without  # or several processes would wait for their gradients
+
+
+def test_a_v_jepa_2_1_is_trained_further_and_opens_as_it_was_trained(deep, tmp_path):
+    model, before = train_further(deep, tmp_path)
+    shape = before.config
+    assert type(model) is VJEPA21
+    assert model.config == replace(shape, predictor_side=STRETCHED_SIDE)
+    moved = {
+        name: (ours - theirs.half().float()).abs().max().item()  # it was saved so
+        for (name, ours), theirs in zip(model.named_parameters(), before.parameters(), strict=True)
+    }
+    assert not any(size for name, size in moved.items() if "img" in name)
+    assert moved["predictor.mask_tokens.0"] > 0 and moved["predictor.proj_context.weight"] > 0
+    assert max(moved.values()) < 0.01
+    again = go_on_from(str(tmp_path / "run" / "model"))
+    assert again.config == model.config
+
+
+def train_further(path, tmp_path):
+    """Two steps of `--from`: the model that they give, and the one that they began with."""
     before = checkpoint.load(path, device="cpu", dtype=torch.float32)
     shape = before.config
     clips = np.zeros((4, shape.num_frames, shape.image_size, shape.image_size, 3), np.uint8)
@@ -68,14 +142,19 @@ def test_a_published_model_is_trained_further_and_opens_again(golden, tmp_path):
         **recipe | {"precision": "no", "warmup": 1},
     )
     after = checkpoint.load(pretrain(config, *begin(config)), device="cpu", dtype=torch.float32)
-    assert after.config == shape
+    with pytest.raises(InputError, match="own objective"):
+        begin(replace(config, objective="dense"))
+    return after, before
+
+
+def test_a_published_model_is_trained_further_and_opens_again(golden, tmp_path):
+    after, before = train_further(golden / "vjepa1-a/checkpoint.pth.tar", tmp_path)
+    assert after.config == before.config
     moved = [
         (ours - theirs).abs().max().item()
         for ours, theirs in zip(after.parameters(), before.parameters(), strict=True)
     ]
     assert 0 < max(moved) < 0.01
-    with pytest.raises(InputError, match="own objective"):
-        begin(replace(config, objective="dense"))
 
 
 def test_what_cannot_be_gone_on_with_is_a_sentence(golden):

@@ -2,18 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from tiny import FOUR_LAYERS
 
 import vjepa
 from vjepa.checkpoint import peek_config
-from vjepa.config import ModelConfig
 from vjepa.errors import InputError
-from vjepa.vjepa2 import TAPPED_BLOCKS, VJEPA21
+from vjepa.vjepa2 import STRETCHED_SIDE, TAPPED_BLOCKS, VJEPA21, Predictor21
 
 GOLDEN = Path(__file__).parent / "golden" / "vjepa21-a"
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
@@ -74,6 +75,16 @@ def test_prediction_in_an_image(model, expected):
     torch.testing.assert_close(predictions, expected["prediction_image"], **TOLERANCE)
 
 
+@pytest.mark.parametrize("i", [0, 1])
+def test_a_predictor_that_stretches_positions_as_in_training(model, expected, i):
+    predictor = Predictor21(replace(model.config, predictor_side=STRETCHED_SIDE))
+    predictor.load_state_dict(model.predictor.state_dict())
+    names = (f"context_{i}", f"context_idx_{i}", f"target_idx_{i}")
+    hidden, visible = predictor(*(expected[name] for name in names))
+    torch.testing.assert_close(hidden, expected[f"prediction_interp_{i}"], **TOLERANCE)
+    torch.testing.assert_close(visible, expected[f"prediction_context_interp_{i}"], **TOLERANCE)
+
+
 def test_a_distilled_model_stands_in_for_its_teacher(model, expected):
     """Targets are what the predictor makes of the whole clip, in the predictions' space."""
     targets = model.target_features(expected["clip"])
@@ -106,28 +117,10 @@ def test_without_a_config_an_unpublished_width_is_refused(tmp_path):
         vjepa.load(tmp_path / "checkpoint.pt")
 
 
-def four_levels() -> ModelConfig:
-    """The layout of the encoders g and G, small."""
-    return ModelConfig(
-        image_size=32,
-        num_frames=4,
-        embed_dim=24,
-        depth=12,
-        num_heads=2,
-        predictor_embed_dim=24,
-        predictor_depth=2,
-        predictor_num_heads=2,
-        num_mask_tokens=8,
-        family="vjepa2.1",
-        mask_token=0,
-        target_layers=4,
-    )
-
-
 def test_the_large_layout_predicts_four_levels_and_reads_back(tmp_path):
     """Written with the official names, read by `vjepa.load`: same predictions, no teacher."""
     torch.manual_seed(0)
-    model = VJEPA21(four_levels()).eval().requires_grad_(False)
+    model = VJEPA21(FOUR_LAYERS).eval().requires_grad_(False)
     state = {
         "target_encoder": {f"module.backbone.{official(n)}": t for n, t in parts(model.encoder)},
         "predictor": {
@@ -136,9 +129,9 @@ def test_the_large_layout_predicts_four_levels_and_reads_back(tmp_path):
     }
     state["encoder"] = state["target_encoder"]
     torch.save(state, tmp_path / "vitg.pt")
-    (tmp_path / "config.json").write_text(json.dumps(four_levels().to_dict()))
+    (tmp_path / "config.json").write_text(json.dumps(FOUR_LAYERS.to_dict()))
     read = vjepa.load(tmp_path / "vitg.pt", device="cpu", dtype=torch.float32)
-    assert read.config == four_levels()
+    assert read.config == FOUR_LAYERS
     clip = torch.randn(1, 3, 4, 32, 32, generator=torch.Generator().manual_seed(1))
     idx = torch.arange(8)[None]
     context = read.encode_context(clip, idx[:, :5])

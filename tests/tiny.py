@@ -20,6 +20,22 @@ TINY = ModelConfig(
     patch_init_std=0.06,
 )
 
+FOUR_LAYERS = ModelConfig(
+    image_size=32,
+    num_frames=4,
+    embed_dim=24,
+    depth=12,
+    num_heads=2,
+    predictor_embed_dim=24,
+    predictor_depth=2,
+    predictor_num_heads=2,
+    num_mask_tokens=8,
+    family="vjepa2.1",
+    mask_token=0,
+    target_layers=4,
+)
+"""The layout of V-JEPA 2.1's g and G."""
+
 SHORT = {
     "steps": 6,
     "batch_size": 4,

@@ -1,17 +1,35 @@
-"""What a pretraining run begins with: a model, fresh or published, and a source of clips."""
+"""What a pretraining run begins with: a model, fresh or published, and a source of clips.
+
+V-JEPA 2 and 2.1 are published with one encoder, the average. Where they are trained further it is
+where both encoders begin.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from vjepa import checkpoint
 from vjepa.baselines import PixelPrediction
 from vjepa.config import preset
 from vjepa.data.sources import Source, open_source
 from vjepa.errors import InputError
+from vjepa.masks import MaskBatch
 from vjepa.model import VJEPA
 from vjepa.recipes import PretrainConfig
-from vjepa.vjepa2 import ContinuedVJEPA2, DenseVJEPA
+from vjepa.tokens import take
+from vjepa.vjepa2 import (
+    CONTEXT_WEIGHT,
+    STRETCHED_SIDE,
+    VJEPA2,
+    VJEPA21,
+    DeepVJEPA,
+    DenseVJEPA,
+    Predictor21,
+)
 
 MODELS = {"dense": DenseVJEPA, "features": checkpoint.fresh, "pixels": PixelPrediction}
 """The model that predicts each of `vjepa.recipes.OBJECTIVES`."""
@@ -47,6 +65,53 @@ def fresh(config: PretrainConfig) -> VJEPA | PixelPrediction:
         return MODELS[config.objective](preset(config.preset))
 
 
+class ContinuedVJEPA2(VJEPA):
+    """A V-JEPA 2 that is trained further, as it was trained: L1 on layer-normed features.
+
+    Args:
+        model: gives its parts away.
+    """
+
+    def __init__(self, model: VJEPA2) -> None:
+        super().__init__(model.config, model.encoder, model.predictor)
+
+    def trained(self) -> VJEPA2:
+        """A published model again, its encoder the average."""
+        model = checkpoint.fresh(self.config).to(self.device, self.dtype)
+        model.encoder.load_state_dict(self.target_encoder.state_dict())
+        model.predictor.load_state_dict(self.predictor.state_dict())
+        return model
+
+
+class ContinuedVJEPA21(DeepVJEPA, ContinuedVJEPA2):
+    """A V-JEPA 2.1 that is trained further, as its training ended: L1 on visible tokens as well.
+
+    All visible tokens count alike; before that end, the published training counts those near
+    hidden ones more. The predictor stretches positions, as it did in training. Clips are videos:
+    what is only for still images stays as it is.
+
+    Args:
+        model: gives its parts away.
+    """
+
+    def __init__(self, model: VJEPA21) -> None:
+        super().__init__(model)
+        self.config = replace(model.config, predictor_side=STRETCHED_SIDE)
+        self.predictor = Predictor21(self.config)
+        self.predictor.load_state_dict(model.predictor.state_dict())
+
+    def _mask_loss(self, clips: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
+        context = self.encode_context(clips, mask.context_idx)
+        hidden, visible = self.predictor(context, *mask)
+        return F.l1_loss(hidden.float(), take(targets, mask.target_idx)) + (
+            CONTEXT_WEIGHT * F.l1_loss(visible.float(), take(targets, mask.context_idx))
+        )
+
+
+CONTINUED = {"vjepa2": ContinuedVJEPA2, "vjepa2.1": ContinuedVJEPA21}
+"""How a family is trained further that is published with one encoder."""
+
+
 def go_on_from(name: str) -> VJEPA:
     """A published model, or one of ours, to be trained further by the objective of its own.
 
@@ -55,20 +120,18 @@ def go_on_from(name: str) -> VJEPA:
     """
     model = checkpoint.load(name, device="cpu", dtype=torch.float32)
     checkpoint.require_predictor(model.config)
-    family = model.config.family
-    if family == "vjepa2.1":
-        reason = (
-            "it was distilled, and how was not published"
-            if model.config.teacher_dim
-            else "its predictor was trained on stretched positions and is published without"
-        )
+    if model.config.teacher_dim:
         raise InputError(
-            f"This V-JEPA 2.1 cannot be gone on with: {reason}; take a V-JEPA or a V-JEPA 2."
+            "This V-JEPA 2.1 cannot be gone on with: it was distilled from a larger model that is "
+            "not in its file, and how was not published; take its g or G, a V-JEPA or a V-JEPA 2."
         )
-    if family == "vjepa2":
-        model = ContinuedVJEPA2(model)
+    if model.config.family in CONTINUED:
+        model = CONTINUED[model.config.family](model)
     model.train().requires_grad_(True)
     model.target_encoder.requires_grad_(False)
+    for name, part in model.named_parameters():
+        if "img" in name:  # of still images, which no clip of training is
+            part.requires_grad_(False)
     for index, token in enumerate(model.predictor.mask_tokens):  # others never had a gradient
         token.requires_grad_(model.config.mask_token in (-1, index))
     return model

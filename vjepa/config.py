@@ -35,6 +35,8 @@ class ModelConfig:
             targets are those of the last one alone.
         teacher_dim: width of the features of another model that the predictor was trained on; 0:
             it was trained on its own target encoder's.
+        predictor_side: V-JEPA 2.1's predictor stretches rows and columns to those of a grid with
+            this side, as in its training; 0: it does not, as it is published.
     """
 
     image_size: int = 224
@@ -54,6 +56,7 @@ class ModelConfig:
     mask_token: int = -1
     target_layers: int = 1
     teacher_dim: int = 0
+    predictor_side: int = 0
 
     def __post_init__(self) -> None:
         _require_positive(self)
@@ -84,8 +87,7 @@ class ModelConfig:
     @property
     def last_layer(self) -> slice | None:
         """Which numbers of a prediction stand for layer-normed `encode`; None: none of them do."""
-        own = slice(self.output_dim - self.embed_dim, self.output_dim)
-        return None if self.teacher_dim else own
+        return None if self.teacher_dim else slice(-self.embed_dim, None)
 
     @property
     def tubelet_dim(self) -> int:
@@ -117,7 +119,7 @@ class ModelConfig:
 
 
 def _require_positive(config: ModelConfig) -> None:
-    least = {"mask_token": -1, "teacher_dim": 0, "predictor_depth": 0}
+    least = {"mask_token": -1, "teacher_dim": 0, "predictor_depth": 0, "predictor_side": 0}
     for field in fields(config):
         value = getattr(config, field.name)
         if field.name != "family" and not value >= least.get(field.name, 1e-9):

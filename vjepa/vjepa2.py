@@ -27,7 +27,8 @@ from vjepa.tokens import SinCosPositions, patchify, take
 from vjepa.transformer import Encoder, Predictor, Turn
 
 STRETCHED_SIDE = 16
-"""V-JEPA 2.1 stretches rows and columns to those of a grid with this side (256 pixels)."""
+"""V-JEPA 2.1's encoder stretches rows and columns to those of a grid with this side (256 pixels),
+and in training its predictor does; the published predictor does not."""
 
 
 class RotaryPositions(nn.Module):
@@ -42,15 +43,15 @@ class RotaryPositions(nn.Module):
         tiled: V-JEPA 2 lays the angles out as [all, all] although it turns neighbours, so that
             the two numbers of a pair turn by different angles: no rotation, but what its weights
             were trained with. V-JEPA 2.1 repeats each angle.
-        stretched: whether rows and columns are stretched to a 16 x 16 grid's (2.1's encoder).
+        side: of the grid to whose rows and columns all are stretched; 0: none are.
     """
 
     def __init__(
-        self, config: ModelConfig, head_dim: int, *, tiled: bool = False, stretched: bool = False
+        self, config: ModelConfig, head_dim: int, *, tiled: bool = False, side: int = 0
     ) -> None:
         super().__init__()
         self.grid, self.head_dim = config.grid, head_dim
-        self.tiled, self.stretched = tiled, stretched
+        self.tiled, self.side = tiled, side
         self.place()
 
     def place(self, grid: tuple[int, int, int] | None = None, table: None = None) -> None:
@@ -78,8 +79,7 @@ class RotaryPositions(nn.Module):
         """Cosines and sines of every token's angles."""
         size = self.head_dim // 3 // 2 * 2
         omega = 10000 ** -(torch.arange(size // 2, dtype=torch.float64) * 2 / size)
-        side = STRETCHED_SIDE if self.stretched else None
-        axes = [_axis(grid[0], None), _axis(grid[1], side), _axis(grid[2], side)]
+        axes = [_axis(grid[0], 0), _axis(grid[1], self.side), _axis(grid[2], self.side)]
         positions = torch.meshgrid(*axes, indexing="ij")
         angles = [p.flatten()[:, None] * omega for p in positions]  # 3 x (N, size / 2)
         if self.tiled:
@@ -99,11 +99,11 @@ def head_dims(config: ModelConfig) -> tuple[int, int]:
     )
 
 
-def _axis(count: int, stretched_to: int | None) -> Float[Tensor, " count"]:
+def _axis(count: int, side: int) -> Float[Tensor, " count"]:
     positions = torch.arange(count, dtype=torch.float64)
-    if stretched_to is None or count == 1:  # one row lies at 0, where the official code has 0 / 0
+    if not side or count == 1:  # one row lies at 0, where the official code has 0 / 0
         return positions
-    return positions * (stretched_to - 1) / (count - 1)
+    return positions * (side - 1) / (count - 1)
 
 
 def rotate(
@@ -221,26 +221,6 @@ class VJEPA2(VJEPA):
         return self.encoder
 
 
-class ContinuedVJEPA2(VJEPA):
-    """A V-JEPA 2 that is trained further, as it was trained: L1 on layer-normed features.
-
-    Its averaged encoder, the published one, is where both encoders begin.
-
-    Args:
-        model: gives its parts away.
-    """
-
-    def __init__(self, model: VJEPA2) -> None:
-        super().__init__(model.config, model.encoder, model.predictor)
-
-    def trained(self) -> VJEPA2:
-        """A V-JEPA 2 again, its encoder the average."""
-        model = VJEPA2(self.config).to(self.device, self.dtype)
-        model.encoder.load_state_dict(self.target_encoder.state_dict())
-        model.predictor.load_state_dict(self.predictor.state_dict())
-        return model
-
-
 TAPPED_BLOCKS = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
 """Blocks, by the encoder's depth, after which V-JEPA 2.1 takes features out."""
 
@@ -256,7 +236,7 @@ class Encoder21(Encoder):
         if config.depth not in TAPPED_BLOCKS:
             depths = ", ".join(map(str, TAPPED_BLOCKS))
             raise InputError(f"V-JEPA 2.1 has encoders of {depths} blocks, not {config.depth}.")
-        super().__init__(config, RotaryPositions(config, head_dims(config)[0], stretched=True))
+        super().__init__(config, RotaryPositions(config, head_dims(config)[0], side=STRETCHED_SIDE))
         dim, side = config.embed_dim, config.patch_size
         self.patch_embed_img = nn.Conv3d(3, dim, kernel_size=(1, side, side))
         self.video_mod_embed = nn.Parameter(torch.zeros(1, 1, dim))
@@ -303,7 +283,8 @@ class Predictor21(Predictor):
     """The predictor; it also says what it makes of the tokens that it sees."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config, position=RotaryPositions(config, head_dims(config)[1]))
+        side, head = config.predictor_side, head_dims(config)[1]
+        super().__init__(config, position=RotaryPositions(config, head, side=side))
         dim, encoder_dim = config.predictor_embed_dim, config.embed_dim
         if config.target_layers > 1:
             self.embed = nn.Sequential(
@@ -340,19 +321,8 @@ class Predictor21(Predictor):
         return self.proj(hidden), self.proj_context(visible)
 
 
-class VJEPA21(VJEPA2):
-    """A published V-JEPA 2.1.
-
-    The encoders B and L were distilled: their predictors predict features of a teacher (ViT-G)
-    that is not in their files. What the predictor makes of a clip that it sees whole stands for
-    the teacher's features then.
-    """
-
-    def __init__(self, config: ModelConfig) -> None:
-        nn.Module.__init__(self)
-        self.config = config
-        self.encoder = Encoder21(config)
-        self.predictor = Predictor21(config)
+class DeepVJEPA(VJEPA):
+    """A V-JEPA of 2.1's encoders and predictor: features of four depths go in and are predicted."""
 
     def encode_context(
         self,
@@ -394,7 +364,9 @@ class VJEPA21(VJEPA2):
         """
         if not self.config.teacher_dim:
             layers = rearrange(
-                self.encoder.multilayer(clips), "b n (l d) -> b n l d", l=self.config.target_layers
+                self.target_encoder.multilayer(clips),
+                "b n (l d) -> b n l d",
+                l=self.config.target_layers,
             )
             return F.layer_norm(layers.float(), layers.shape[-1:]).flatten(2)
         grid = self.encoder.grid_of(clips)
@@ -402,6 +374,21 @@ class VJEPA21(VJEPA2):
         context = self.encode_context(clips, everything, grid)
         nothing, image = everything[:, :0], is_image(clips)
         return self.predictor(context, everything, nothing, grid=grid, image=image)[1].float()
+
+
+class VJEPA21(DeepVJEPA, VJEPA2):
+    """A published V-JEPA 2.1.
+
+    The encoders B and L were distilled: their predictors predict features of a teacher (ViT-G)
+    that is not in their files. What the predictor makes of a clip that it sees whole stands for
+    the teacher's features then.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.encoder = Encoder21(config)
+        self.predictor = Predictor21(config)
 
 
 def is_image(clips: Float[Tensor, "B C T H W"]) -> bool:
