@@ -1,11 +1,13 @@
 """A server opens its model before anybody comes, and lets nobody wait for that."""
 
+import ctypes
 import sys
 import threading
 import time
 from pathlib import Path
 
 import browser
+import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 from visitor import Visitor, fetched
@@ -85,3 +87,21 @@ def test_a_server_s_own_model_stays_when_its_last_visitor_leaves(empty, monkeypa
     empty.sweep()
     assert empty.room(own.address) is own
     assert empty.room(other.address) is not other
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not on glibc")
+def test_what_was_freed_is_handed_back_to_the_system():
+    """Small pieces under one that stays: glibc keeps them, however long nobody asks for them."""
+    allocate = ctypes.CDLL(None).malloc
+    allocate.restype = ctypes.c_void_p
+    free = ctypes.CDLL(None).free
+    free.argtypes = [ctypes.c_void_p]
+    pieces = [allocate(50_000) for _ in range(4000)]
+    for piece in pieces:
+        ctypes.memset(piece, 1, 50_000)
+    for piece in pieces[:-1]:  # the last one holds the heap's end
+        free(piece)
+    before = psutil.Process().memory_info().rss
+    housekeeping.hand_back()
+    assert before - psutil.Process().memory_info().rss > 100e6
+    free(pieces[-1])

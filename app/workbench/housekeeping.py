@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from concurrent.futures import Future
@@ -19,6 +20,8 @@ from app.workbench.uploads import all_guests, set_quota
 
 EVERY = 5.0
 """Seconds."""
+HAND_BACK = 60.0
+"""Seconds between two times that freed memory is handed back to the system."""
 FIRST_PAINT = 2.0
 """Seconds that belong to the first page of a server that opened no model before: importing torch
 would hold it up."""
@@ -68,10 +71,14 @@ def _keep() -> None:
     if _has_visitors():
         time.sleep(FIRST_PAINT)
         open_default()
+    due = time.monotonic()
     while True:
         time.sleep(EVERY)
         try:
             sweep()
+            if time.monotonic() >= due:
+                hand_back()
+                due = time.monotonic() + HAND_BACK
         except Exception:  # whatever it was: without the next sweep the memory fills
             log.exception("What nobody needs was not swept up; it is tried again.")
 
@@ -82,6 +89,17 @@ def sweep() -> None:
     all_guests().sweep()
     the_watched().sweep()
     the_memory().forget_old()
+
+
+def hand_back() -> None:
+    """Hands freed memory back to the system.
+
+    glibc keeps what each thread freed for its next request: with a thread a visitor the server
+    would grow though nothing is kept. Other C libraries hand back by themselves.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def _cores() -> int:
