@@ -48,6 +48,20 @@ def mask():
     return masks.box(TINY.grid, (0, 2), (1, 3), (0, 2))
 
 
+def test_a_token_stands_for_two_frames_of_16_by_16_pixels():
+    """A clip of the published size has 1,568; a pixel that changes changes the one it lies in."""
+    shape = replace(SHAPES["vitl16"], embed_dim=8, depth=1, num_heads=1)
+    torch.manual_seed(0)
+    encoder = VJEPA(shape).encoder
+    clip = torch.zeros(1, 3, 16, 224, 224)
+    tokens = [encoder.patch_embed(clip).flatten(2)]
+    clip[:, :, 6:8, 32:48, 208:224] = 1.0
+    tokens.append(encoder.patch_embed(clip).flatten(2))
+    changed = (tokens[0] != tokens[1]).any(1)[0]
+    assert tokens[0].shape[2] == shape.num_tokens == 8 * 14 * 14 == 1568
+    assert changed.nonzero().flatten().tolist() == [(3 * 14 + 2) * 14 + 13]
+
+
 def test_about_nine_tenths_of_a_clip_are_hidden_from_the_encoder():
     """Of a GPU's 24 clips the shortest context counts; on average over both kinds and all steps."""
     group, drawn = PretrainConfig(out=Path("x"), **RECIPES["vitl16"]).group, generator()
@@ -226,6 +240,39 @@ def test_what_is_frozen_was_asked_of_every_task_with_few_labels_and_against_pixe
     for name in ("frozen", "objective", "pooling", "labels"):
         columns = len(paper[name]["columns"])
         assert all(len(values) == columns for values in paper[name]["rows"].values())
+
+
+def attentive(task):
+    """The bundled model's stored rows of a task by the share of the labels, fewest first."""
+    rows = json.loads((ROOT / "assets/demo/probes.json").read_text())["rows"]
+    found = [row for row in rows if (row["task"], row["probe"]) == (task, "attentive")]
+    return {row["labels"]: row for row in sorted(found, key=lambda row: row["labels"])}
+
+
+def test_frozen_features_tell_what_is_asked_of_them_and_more_with_more_labels():
+    """Each task above chance, motion and location above random weights too."""
+    for task in ("appearance", "motion", "location"):
+        rows = attentive(task)
+        assert rows[1.0]["accuracy"]["ci95"][0] > rows[1.0]["chance"]
+        if task != "appearance":
+            assert rows[1.0]["above_random"]["ci95"][0] > 0
+        means = [row["accuracy"]["mean"] for row in rows.values()]
+        assert means == sorted(means)
+
+
+def test_features_beat_pixels_in_the_paper_and_here_for_location_alone():
+    """Where this fails, the words of docs/contents.md and of notebook 06 are to be read again."""
+    paper = json.loads((ROOT / "assets/paper.json").read_text())
+    for name, ours, theirs in (
+        ("objective", "features", "pixels"),
+        ("labels", "V-JEPA ViT-H", "VideoMAE ViT-H (pixels)"),
+    ):
+        assert np.greater(*(paper[name]["rows"][model] for model in (ours, theirs))).all()
+    ahead = {
+        task: attentive(task)[1.0]["above_pixel"]["ci95"][0] > 0
+        for task in ("appearance", "motion", "location")
+    }
+    assert ahead == {"appearance": False, "motion": False, "location": True}
 
 
 def headings(path):

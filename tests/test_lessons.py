@@ -9,6 +9,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+import vjepa
 from app.learn import charts, lesson_collapse, lesson_predictor, lesson_surprise, pictures
 from app.learn.page import LESSONS
 from app.workbench import rooms
@@ -63,7 +64,7 @@ def test_rows_given_to_the_predictor_are_those_that_it_joins(explorer):
     context_idx, target_idx = (~flat).nonzero().T, flat.nonzero().T
     context = model.encode_context(pixels, context_idx)
     joined, order = model.predictor._join(context, context_idx, target_idx, "long")
-    torch.testing.assert_close(rows[order[0]], joined[0])
+    torch.testing.assert_close(rows[order[0]], joined[0].float())
     assert (rows[flat] == rows[flat][0]).all()  # one mask token for all
 
 
@@ -179,6 +180,24 @@ def test_feature_errors_are_the_explorer_s_and_shares_count_what_is_hidden(explo
     np.testing.assert_allclose(found, explorer.inspect(mask).error, atol=1e-5)
     assert spending.share_at(found, mask.numpy()) == pytest.approx(1)
     assert spending.share_at(found, ~mask.numpy()) == 0
+
+
+def test_what_lessons_measure_is_float32_whatever_the_model_computes_in():
+    """A machine that computes in bfloat16 shows the same figures: numpy knows no such numbers."""
+    frames = np.random.default_rng(0).integers(0, 256, (16, 112, 112, 3), np.uint8)
+    mask, pixels = masks.centre_box(GRID), normalize(frames)[None]
+    found = {
+        dtype: [
+            predictor_input.rows_given(model, pixels, mask).numpy(),
+            predictor_input.targets_masked_first(model, pixels, mask).numpy(),
+            spending.feature_errors(model, frames, mask),
+        ]
+        for dtype in (torch.float32, torch.bfloat16)
+        for model in [vjepa.load("demo", device="cpu", dtype=dtype)]
+    }
+    for exact, rounded in zip(*found.values(), strict=True):
+        assert exact.dtype == rounded.dtype == np.float32
+        np.testing.assert_allclose(rounded, exact, atol=0.1 * np.nanmax(np.abs(exact)))
 
 
 def test_static_is_mixed_in_where_it_is_asked_for():

@@ -20,6 +20,8 @@ MAP_SIDE, STRIP = 300, 78
 PICTURE_ROW, BARS = 64, 250
 BLUE, ORANGE, GREEN, GREY = COLOURS
 LINES = (BLUE, ORANGE, GREEN, "#cc79a7", GREY)
+DOTTED = {"color": GREY, "dash": "dot", "width": 1.5}
+"""Seen on light and on dark ground."""
 HIDDEN, SEEN = "rgba(20,20,24,.86)", "rgba(255,255,255,.04)"
 
 
@@ -242,11 +244,11 @@ def surprise_lines(lines: Mapping[str, Float[np.ndarray, " t"]], moment: int) ->
             hovertemplate="moment %{x}: %{y:.3f}",
         )
     note = {"annotation_text": "cut", "annotation_position": "top left"}
-    figure.add_vline(moment - 0.5, line_dash="dot", line_width=1, **note)
+    figure.add_vline(moment - 0.5, line=DOTTED, **note)
     figure.update_xaxes(title="moment", dtick=1, showgrid=False)
     figure.update_yaxes(title="surprise there", rangemode="tozero", nticks=5)
-    legend = {"orientation": "h", "y": -0.3, "x": 0, "yanchor": "top"}
-    size = {"height": HEIGHT + 40, "margin": MARGIN | {"t": 20}}
+    legend = {"orientation": "h", "y": -0.45, "x": 0, "yanchor": "top"}
+    size = {"height": HEIGHT + 60, "margin": MARGIN | {"t": 20}}
     return figure.update_layout(**size, legend=legend)
 
 
@@ -285,12 +287,13 @@ def shares_lines(
         tip = "%{x} % static: %{y:.0%}"
         line = {"color": colour}
         figure.add_scatter(x=list(amounts), y=list(values), name=name, line=line, hovertemplate=tip)
-    figure.add_hline(tokens, line_dash="dot", line_width=1, annotation_text="its share of tokens")
+    mark = {"line": DOTTED, "annotation_text": "its share of tokens"}
+    figure.add_hline(tokens, **mark)
     figure.add_vline(now, line={"color": GREEN, "width": 1})
     figure.update_xaxes(title="static, %", showgrid=False)
     figure.update_yaxes(title="share of the loss", tickformat=".0%", rangemode="tozero", nticks=5)
-    legend = {"orientation": "h", "y": -0.3, "x": 0, "yanchor": "top"}
-    return figure.update_layout(height=HEIGHT + 40, margin=MARGIN, legend=legend)
+    legend = {"orientation": "h", "y": -0.45, "x": 0, "yanchor": "top"}
+    return figure.update_layout(height=HEIGHT + 60, margin=MARGIN, legend=legend)
 
 
 def _plain(figure: go.Figure, height: int = HEIGHT) -> go.Figure:

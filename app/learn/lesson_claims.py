@@ -40,7 +40,8 @@ draws them. It is given the predictions of the *hidden* tokens alone, and nothin
 clip. But a decoder can invent: how much of a picture was *predicted*, and how much would be there
 anyway?
 
-Ask with controls, from the same noise but for one of them:
+So compare. Inside of the white line the clip is hidden, and what you see is drawn: always from the
+same noise, but for one.
 """
 READ = """
 - **True features** are the *ceiling*: what is missing here is lost by features or decoder, and no
@@ -50,8 +51,9 @@ READ = """
   not listen.
 - **Nothing**: what the decoder draws from habit alone.
 
-Only what *predictions* have beyond the last two is the model's. Likeness to the truth over the
-hidden pixels, and the best fill that needs no model at all:
+Only what *predictions* have beyond the last two is known by the model. Below is how like the truth
+each one is over the hidden pixels. *Best fill* is the best of four that need no model, such as
+the mean colour, or the nearest moment at which a place is seen:
 """
 VERDICT = """
 Here the predictions are **{own:+.1f} dB** above another clip's and **{fill:+.1f} dB** above the
@@ -89,7 +91,7 @@ def lesson() -> None:
     seed = settings.segments(st, "seed_of", SEEDS, 0, label="noise", key="lesson_seed")
     found = decoded(clip.id, to_link(mask), seed, clip, mask)
     shown = [
-        Movie(title, found.frames[name], told, likeness(found, name))
+        Movie(title, pictures.outlined(found.frames[name], mask), told, likeness(found, name))
         for name, (title, told) in TOLD.items()
     ]
     pictures.movies(shown, "claims")
@@ -112,7 +114,7 @@ def decoded(
     clip_id: str, mask_link: str, seed: int, _clip: Clip, _mask: Bool[np.ndarray, "t h w"]
 ) -> Decodings:
     """The clip's hidden region from everything that is compared."""
-    other = ask(lesson_clip(OTHER), lambda explorer: explorer.features(_mask).predictions.numpy())
+    other = ask(lesson_clip(OTHER), lambda explorer: explorer.features(_mask).predictions.cpu())
 
     def work(explorer) -> Decodings:
         import torch
@@ -126,13 +128,14 @@ def decoded(
             "ceiling": (truth, "target", seed),
             "predicted": (predictions, "predicted", seed),
             "another seed": (predictions, "predicted", seed + len(SEEDS)),
-            "another clip": (torch.from_numpy(other), "predicted", seed),
+            "another clip": (other.to(truth.device), "predicted", seed),
             "nothing": (torch.zeros_like(predictions), "null", seed),
         }
         drawn = {
-            name: decode(explorer, frames[None], mask, given[None], told, [noise], STEPS)[0].numpy()
+            name: decode(explorer, frames[None], mask, given[None], told, [noise], STEPS)[0]
             for name, (given, told, noise) in jobs.items()
         }
+        drawn = {name: found.cpu().numpy() for name, found in drawn.items()}
         return Decodings({"truth": _clip.frames, **drawn}, scored(drawn, _clip.frames, _mask))
 
     return ask(_clip, work)

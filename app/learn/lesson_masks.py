@@ -32,36 +32,37 @@ STORY = """
 **A clip becomes tokens.** It is cut into *tubelets* of 16 x 16 pixels and 2 frames, and each is a
 token: this clip of {frames} frames, {side} pixels wide, has {t} x {h} x {w} = **{count} tokens**.
 
-**Most of them are hidden.** Blocks are laid over the frame, each through *all of time*: else what
-is hidden could be copied from another moment. What is under any block is hidden (the *union*).
+**Most of them are hidden.** Blocks are laid over the frame, each through *all of time*:
+otherwise what is hidden could be copied from another moment. What lies under any block is hidden
+(the *union*).
 
 **The hidden ones are dropped.** The encoder is not given grey squares: it is given fewer tokens.
-What they were is to be *predicted* from those that are left. Drag the share:
+What it would have said of the others is to be *predicted* from those that are left. Drag the share:
 """
 SHARE_HELP = (
-    "Blocks of 15 % of the frame, as the paper's short-range masks have them, are added until so "
+    "Blocks of 15% of the frame, as the paper's short-range masks have them, are added until so "
     "much is hidden; the last one is cut there."
 )
 PAPER = """
-**The paper's masks** have a fixed number of blocks, with an aspect ratio of .75 to 1.5, and the
-share comes out as it does. Drawn just now, on the paper's grid of {grid} tokens:
+**The paper's masks** have a fixed number of blocks, with an aspect ratio of .75 to 1.5. How much
+they hide follows from that. Measured just now, on the paper's grid of {grid} tokens:
 
 | | blocks | covered by the union | not seen by the encoder |
 |---|---|---|---|
-| short-range | 8 of 15 % of the frame | {short[0]:.0%} | {short[1]:.0%} |
-| long-range | 2 of 70 % of the frame | {long[0]:.0%} | {long[1]:.0%} |
+| short-range | 8 of 15% of the frame | {short[0]:.0%} | {short[1]:.0%} |
+| long-range | 2 of 70% of the frame | {long[0]:.0%} | {long[1]:.0%} |
 
 The last column is higher: clips are trained in batches of {batch}, and all of a batch are cut to as
-many visible tokens as the fullest mask leaves. The paper speaks of about 90 %, and predicts behind
+many visible tokens as the fullest mask leaves. The paper speaks of about 90%, and predicts behind
 both kinds of masks at every step.
 """
 ASKED = "Why is it not enough to hide each block in *one* frame?"
 ANSWER = """
 Video hardly changes from frame to frame. What is hidden in one frame only stands in the one before
 it, at nearly the same place: copying would do, and nothing would have to be understood. A block
-through all of time leaves nothing to copy. For the same reason so *much* is hidden: of scattered
-small holes each has its answer beside it. And it is cheap: an encoder that is given a tenth of the
-tokens has a tenth of the work, and its attention a hundredth.
+through all of time leaves nothing to copy. For the same reason so *much* is hidden: a small hole
+has its answer right beside it. And it is cheap: an encoder that is given a tenth of the tokens has
+a tenth of the work, and its attention a hundredth.
 """
 
 

@@ -50,11 +50,9 @@ Two things to see. Through a predictor that ignores what it is told (dashed) *no
 a good predictor teaches. And here the targets stand still. In V-JEPA they follow the encoder, and
 where they become simpler the MAD falls too: against that stands the stop-gradient.
 """
-ASKED = (
-    "The second thing comes 45 % of the time. How far is the L1 guess from it, and is that good?"
-)
+ASKED = "The second thing comes 45% of the time. How far is the L1 guess from it, and is that good?"
 ANSWER = """
-The median stays with the more frequent one, at nearly full distance; at 55 % it leaps across. A
+The median stays with the more frequent one, at nearly full distance; at 55% it leaps across. A
 guess under L1 *takes sides*, one under a squared error stands between, where nothing comes. Taking
 sides is the better picture of a world with two ways to go, but it hides that there are two. So a
 single prediction cannot say how sure it is. That is why this app decodes several samples.

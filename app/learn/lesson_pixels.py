@@ -25,13 +25,14 @@ AMOUNTS = tuple(range(0, 110, 10))
 SEED = 0
 
 STORY = """
-**Why not predict the pixels?** Then the loss must be paid for *everything* in the picture, for what
-nobody can foresee as well: grain, leaves, water. Features may drop it: the target encoder decides
-what of a token is said, and what cannot be predicted need not be.
+**Why not predict the pixels?** Then *everything* in the picture counts, even what nobody can
+foresee: grain, leaves, water. Features may drop it: the target encoder decides what is said of a
+token, and what cannot be predicted need not be said.
 
-A test: a screen with **static**, other noise in every frame, stands in the scene. All around it is
-hidden too, the box that passes included. Two models that were trained alike, on the same clips and
-behind the same masks, one on features and one on pixels, predict it. Turn the static up:
+A test: a screen with **static**, new noise in every frame, stands in the scene. It is hidden, and
+so is all around it, the box that passes included. Two models predict what is hidden. They were
+trained alike, on the same clips behind the same masks: one on features, one on pixels. Turn the
+static up:
 """
 RESULT = """
 The screen is **{tokens:.0%}** of what is hidden. It takes **{features:.0%}** of the feature loss
@@ -39,9 +40,9 @@ and **{pixels:.0%}** of the pixel loss.
 """
 FIGURE = """
 In a training, whatever takes the loss takes the gradient. At faint static pixel prediction already
-spends itself on the screen, and feature prediction much less. **At full static both do**, and that
-is to be said: this small encoder never saw static, did not learn to drop it, and passes it on. What
-cannot be predicted is left out where training taught it, not by itself.
+spends itself on the screen, and feature prediction much less. **At full static both do**: this
+small encoder never saw static, so it did not learn to drop it, and passes it on. What cannot be
+predicted is not left out by itself, only where training taught it.
 """
 ASKED = "Could the target encoder not drop *everything*, as then all would be predicted well?"
 ANSWER = """

@@ -26,14 +26,16 @@ STEPS, SEED = 4, 0
 NOTHING, HIDDEN, VISIBLE = "nothing", "what is hidden", "what is visible"
 
 STORY = """
-**What is predicted?** Not the pixels that are hidden, but their *features*: what another encoder,
-the **target encoder**, says of them. It sees the whole clip and may leave out what nobody can
-foresee: the grain of a wall, each leaf of a tree. Predicted pixels would have to have all of it
-right, and most of the effort would go there.
+**What is predicted?** Not the pixels that are hidden, but their *features*: what the **target
+encoder** says of them. It is a second encoder, a copy that slowly follows the first. It sees the
+whole clip, and may leave out what nobody can foresee: the grain of a wall, each leaf of a tree.
+**Why not pixels?** Predicted pixels would have to get all of that right, and most of the effort
+would go there.
 
-**From what?** Two things stand in the predictor's input, in one row: for each *visible* token its
-features, from the **context encoder**; for each *hidden* one the **mask token**, one learned vector
-that is the same everywhere. With either comes *where* it is. Nothing else.
+**From what?** The predictor is given one vector a token. For a *visible* token: its features, from
+the **context encoder**, the first one, which was given the visible tokens alone. For a *hidden*
+one: the **mask token**, one learned vector, the same everywhere. Each comes with its *place*, and
+nothing else goes in.
 
 **Compared with what?** With the target encoder's features of the same token, by the mean absolute
 difference, **L1**. Click a token, or slide:
@@ -49,11 +51,11 @@ The predictor is *narrow*, so that the encoder has to do the understanding: here
 **{paper_depth} blocks, {paper_dim} wide**, after {large_depth}, {large_dim} wide.
 """
 LEAK = """
-**Can it have seen the answer?** Paint over something with noise and look what changes. Hidden
-tokens are dropped before the first layer: noise there cannot reach the predictions.
+**Can it have seen the answer?** Cover something with noise, and see what changes. Hidden tokens are
+dropped before the first layer, so noise there cannot reach the predictions.
 """
 TABLE = """
-| painted over | largest change of a prediction | largest change of a target |
+| noise over | largest change of a prediction | largest change of a target |
 |---|---|---|
 | {hidden} | **{same:.6f}** | {target_own:.2f} |
 | {visible} | {moved:.2f} | {target_other:.2f} |
@@ -61,9 +63,9 @@ TABLE = """
 The first number is the leak, and it is zero. The last tells how targets are made: only *visible*
 tokens changed, and the targets of *hidden* ones with them. The target encoder sees the whole clip,
 and hidden tokens are picked from its **output**, not its input: each target knows its surroundings
-(*contextualised targets*). This small model makes little use of it: picked at the input, targets
-would be {early:.3f} away (mean L1), where predictions are {error:.2f} away and the targets of two
-places {apart:.2f}.
+(*contextualised targets*). This small model makes little use of that: had its target encoder been
+given the hidden tokens alone, targets would differ by {early:.3f} (mean L1). For comparison:
+predictions differ from their targets by {error:.2f}, targets of two places by {apart:.2f}.
 """
 ASKED = "All mask tokens are the same vector. Why are the predictions not?"
 ANSWER = """
@@ -120,8 +122,8 @@ def tell(clip_id: str, mask_link: str, _clip: Clip, _mask: Bool[np.ndarray, "t h
         seen = explorer.features(mask)
         return Told(
             rows_given(model, pixels, mask).numpy(),
-            seen.predictions[:, last].numpy(),
-            explorer.targets[seen.target_idx][:, last].numpy(),
+            seen.predictions[:, last].cpu().numpy(),
+            explorer.targets[seen.target_idx][:, last].cpu().numpy(),
             targets_masked_first(model, pixels, mask).numpy(),
             explorer.predict(mask, seeds=[SEED], steps=STEPS).frames[0],
         )
@@ -205,11 +207,11 @@ def sizes(config: ModelConfig) -> dict[str, int]:
 
 
 def leak(clip: Clip, mask: Bool[np.ndarray, "t h w"], told: Told) -> None:
-    """Noise on what is hidden, or on what is visible, and what changes."""
+    """Noise over what is hidden, or over what is visible, and what changes."""
     link = to_link(mask)
     others = {name: noisy(clip, hides, name) for name, hides in ((HIDDEN, mask), (VISIBLE, ~mask))}
     tells = {name: tell(other.id, link, other, mask) for name, other in others.items()}
-    look = {"label": "paint over", "key": "lesson_noise"}
+    look = {"label": "noise over", "key": "lesson_noise"}
     name = settings.segments(st, "noise", [NOTHING, HIDDEN, VISIBLE], HIDDEN, **look)
     given, found = others.get(name, clip), tells.get(name, told)
     shown = [

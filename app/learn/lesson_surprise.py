@@ -18,24 +18,24 @@ from app.workbench.clip_features import Errors, future_errors
 from app.workbench.memory import kept
 from app.workbench.models import DEMO
 
-SCENES = (4, 0, 1, 2, 3, 5, 6, 7)
-"""Numbers of scenes of the drawn world, as the page "Surprise" counts them."""
+SCENES, FIRST = tuple(range(8)), 4
+"""Numbers of scenes of the drawn world, as the page "Surprise" counts them, and which is first."""
 COVERED = 0.25
 """Share of a token that the thing covers, from which on it is one of its places."""
 GOES_ON, CUT, NEVER = "goes on", "is cut out", "was never there"
 
 STORY = """
-**A model that predicts can be surprised.** At each moment it is asked for the next four, given only
-what came before; then they come. *Surprise* is the error of the prediction: no label says what is
-possible, the clip itself does.
+**A model that predicts can be surprised.** At each moment it predicts the next four from what came
+before; then they come, and the error of the prediction is the *surprise*. No label says what is
+possible: the clip itself does.
 
-Below, a thing is **cut out** from a moment on: the same scene is drawn without it. Nothing in these
-frames is strange by itself, only that the thing is gone. Drag when:
+Below, a thing is **cut out** from some moment on: the same scene, drawn without it. No single frame
+is strange; strange is only that the thing is gone. Drag the moment:
 """
 FIGURE = """
-The chart follows the *places where the thing would be*. An empty wall is easy to predict, so a low
-error there means little by itself. What counts is the distance from the dotted line, the same wall
-where no thing **ever** was: all that lies above it is expectation that was not met.
+The chart follows the *places where the thing would be*. An empty wall is easy to predict, so its
+error is low. That is the dotted line: the same scene, in which the thing **never** was. Whatever
+lies above it once the thing is gone is expectation that was not met.
 """
 VERDICT = """
 From moment {moment} on, at the thing's places: **{cut:.2f}** when it is cut out, **{never:.2f}**
@@ -46,9 +46,9 @@ NOTICED = (
 )
 MISSED = "In this scene the model does **not** miss it."
 CAVEAT = """
-Yet the thing that *goes on* often surprises more than the one that is gone: exactly how it goes on
-is hard to foresee for a model this small. So one scene's total proves nothing; the page "Surprise"
-counts hundreds of pairs made of the very same frames.
+Yet a thing that *goes on* often surprises more than one that is gone: for a model this small it is
+hard to foresee exactly how it goes on. So a single scene proves nothing; the page "Surprise" counts
+hundreds of pairs that are made of the very same frames.
 """
 ASKED = "Why is the surprise not simply the change from one frame to the next?"
 ANSWER = """
@@ -94,7 +94,7 @@ def knobs(steps: int) -> tuple[int, int]:
     """The scene's number, and the moment from which the thing is gone, from 1."""
     left, right = st.columns(2, gap="medium")
     look = {"label": "scene", "key": "lesson_scene"}
-    number = settings.segments(left, "cut", SCENES, SCENES[0], **look)
+    number = settings.segments(left, "cut", SCENES, FIRST, **look)
     look = {"label": "gone from moment", "key": "lesson_moment"}
     moments = tuple(range(3, steps + 1))
     return number, settings.slider(right, "moment", moments, 5, **look)
@@ -132,7 +132,7 @@ def show(scene: CutScene, found: dict[str, Errors]) -> None:
         shown.append(Movie(f"it {what}", clip.frames, f"The scene; the thing {what}."))
         heat = pictures.heat(clip.frames, errors.values, errors.scale)
         told = f"Surprise, place by place, where the thing {what}: bright is much."
-        shown.append(Movie("surprise", heat, told))
+        shown.append(Movie("surprise", heat, told, "bright is much"))
     pictures.movies(shown, "cut")
 
 

@@ -28,18 +28,18 @@ def rows_given(
 
     Returns:
         a row a token of the grid, as wide as the predictor: its features where the token is
-        visible, and the same mask token wherever it is hidden.
+        visible, and the same mask token wherever it is hidden; float32, on the CPU.
 
     Raises:
         InputError: a mask of another shape, empty or full.
     """
-    context_idx, target_idx = split(masks.check(mask, model.grid))
+    context_idx = split(masks.check(mask, model.grid))[0].to(model.device)
     predictor = model.predictor
     visible = predictor.embed(model.encode_context(pixels, context_idx))[0]
     token = predictor.mask_tokens[predictor.mask_token_index(mask_type)][0]
     rows = token.repeat(mask.numel(), 1)
     rows[context_idx[0]] = visible
-    return rows
+    return rows.float().cpu()
 
 
 @torch.no_grad()
@@ -49,10 +49,10 @@ def targets_masked_first(
     """Targets of the last layer as they are *not* made: by a target encoder of hidden tokens only.
 
     V-JEPA masks at the target encoder's output: what it says of a hidden token knows the whole clip
-    (`VJEPA.targets`).
+    (`VJEPA.targets`). They are float32, on the CPU.
 
     Raises:
         InputError: a mask of another shape, empty or full.
     """
-    _, target_idx = split(masks.check(mask, model.grid))
-    return normalize_features(model.target_encoder(pixels, target_idx))[0]
+    target_idx = split(masks.check(mask, model.grid))[1].to(model.device)
+    return normalize_features(model.target_encoder(pixels, target_idx))[0].float().cpu()

@@ -40,7 +40,7 @@ def feature_errors(
     Raises:
         InputError: a mask of another shape, empty or full.
     """
-    context_idx, target_idx = split(masks.check(mask, model.grid))
+    context_idx, target_idx = (idx.to(model.device) for idx in split(masks.check(mask, model.grid)))
     pixels = normalize(frames)[None]
     context = model.encode_context(pixels, context_idx)
     predicted = model.predict(context, context_idx, target_idx, MASK_TYPE).float()
@@ -66,7 +66,7 @@ def pixel_errors(
 
 def _on_grid(errors: Float[Tensor, "1 M D"], mask: Tensor) -> Float[np.ndarray, "t h w"]:
     found = torch.full(mask.shape, torch.nan)
-    found[mask] = errors[0].mean(-1)
+    found[mask] = errors[0].mean(-1).float().cpu()
     return found.numpy()
 
 
