@@ -22,6 +22,8 @@ BLUE, ORANGE, GREEN, GREY = COLOURS
 LINES = (BLUE, ORANGE, GREEN, "#cc79a7", GREY)
 DOTTED = {"color": GREY, "dash": "dot", "width": 1.5}
 """Seen on light and on dark ground."""
+ABOVE = {"annotation_yanchor": "bottom"}
+"""A line's name, over the chart and not on what is drawn."""
 HIDDEN, SEEN = "rgba(20,20,24,.86)", "rgba(255,255,255,.04)"
 
 
@@ -175,9 +177,9 @@ def outcome_bars(
         )
     )
     figure.add_vrect(median - mad, median + mad, fillcolor=BLUE, opacity=0.18, line_width=0)
-    mark = {"annotation_text": "median", "annotation_position": "top left"}
+    mark = ABOVE | {"annotation_text": "median", "annotation_position": "top left"}
     figure.add_vline(median, line={"color": BLUE, "width": 3}, **mark)
-    mark = {"annotation_text": "mean", "annotation_position": "top right"}
+    mark = ABOVE | {"annotation_text": "mean", "annotation_position": "top right"}
     figure.add_vline(mean, line={"color": ORANGE, "width": 3, "dash": "dash"}, **mark)
     figure.update_xaxes(title="what comes", showgrid=False)
     figure.update_yaxes(visible=False)
@@ -243,7 +245,7 @@ def surprise_lines(lines: Mapping[str, Float[np.ndarray, " t"]], moment: int) ->
             line={"color": colour, "dash": dash},
             hovertemplate="moment %{x}: %{y:.3f}",
         )
-    note = {"annotation_text": "cut", "annotation_position": "top left"}
+    note = ABOVE | {"annotation_text": "cut", "annotation_position": "top left"}
     figure.add_vline(moment - 0.5, line=DOTTED, **note)
     figure.update_xaxes(title="moment", dtick=1, showgrid=False)
     figure.update_yaxes(title="surprise there", rangemode="tozero", nticks=5)
