@@ -4,8 +4,8 @@ Makes a ViT-L of random weights and trains a decoder of size B on it, online: ki
 some steps, resumed to the end. Prints one JSON object: what the estimate said of the time and of
 the memory, what happened (of the whole run, as if its own speed had lasted; the greatest memory of
 the process, as the kernel counts it), their ratios, and the largest relative difference between
-losses of the steps that were taken twice, before the kill and after it. With --one-thread the times
-are of one processor, whatever else the machine does.
+losses of the steps that were taken twice, before the kill and after it. With --threads the times
+are of processors, of as many threads together, whatever else the machine does.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from vjepa import checkpoint, config
 from vjepa.model import VJEPA
 
 SECONDS = {"s": 1, "min": 60, "h": 3600}
-ONE_THREAD = """
+COUNTED = """
 import runpy, time
 import torch
-torch.set_num_threads(1)
+torch.set_num_threads({threads})
 time.perf_counter = time.monotonic = time.process_time
 runpy.run_module("decoder", run_name="__main__", alter_sys=True)
 """
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--one-thread", action="store_true")
+    parser.add_argument("--threads", type=int, help="as many; processor time is counted then")
     options = parser.parse_args()
     out = options.folder / "run"
     if not (options.folder / "model").exists():
@@ -93,7 +93,8 @@ def main() -> None:
     said = {"model": options.folder / "model", "size": options.size, "out": out}
     said |= {"steps": options.steps, "batch-size": options.batch, "num-frames": options.frames}
     said |= {"save-every": 4, "log-every": 1, "warmup": 2}
-    words = ["-c", ONE_THREAD] if options.one_thread else ["-m", "decoder"]
+    counted = COUNTED.format(threads=options.threads)
+    words = ["-c", counted] if options.threads else ["-m", "decoder"]
     words += ["train", *(str(word) for pair in said.items() for word in (f"--{pair[0]}", pair[1]))]
     text, _ = train(words, out, kill_at=6)
     before = rows(out)
