@@ -56,10 +56,11 @@ class Official:
     Args:
         model: whose weights they begin with.
         config: of the run.
+        accelerator: gives the precision.
     """
 
-    def __init__(self, model: VJEPA, config: PretrainConfig) -> None:
-        self.config, self.number = config, 0
+    def __init__(self, model: VJEPA, config: PretrainConfig, accelerator: Accelerator) -> None:
+        self.config, self.accelerator, self.number = config, accelerator, 0
         self.encoder, self.predictor = copy.deepcopy(model.encoder), copy.deepcopy(model.predictor)
         self.target = copy.deepcopy(self.encoder).requires_grad_(False)
         networks, groups = (self.encoder, self.predictor), []
@@ -75,20 +76,8 @@ class Official:
         for group in self.optimizer.param_groups:
             group["lr"] = rates["lr"]
             group["weight_decay"] = rates["weight_decay"] if group["weight_decay"] else 0.0
-        with torch.no_grad():
-            features = encode(self.target, clips, None)
-            features = F.layer_norm(features, features.shape[-1:])
-            wanted = [take(features, mask.target_idx) for mask in masks]
-        contexts = [encode(self.encoder, clips, mask.context_idx) for mask in masks]
-        made = [
-            predict(self.predictor, context, mask, place)
-            for place, (context, mask) in enumerate(zip(contexts, masks, strict=True))
-        ]
-        loss = sum(
-            (ours - theirs).abs().mean() for ours, theirs in zip(made, wanted, strict=True)
-        ) / len(masks)
-        spread = sum((each.var(dim=1) + 1e-4).sqrt() for each in made) / len(masks)
-        loss = loss + 0.0 * F.relu(1 - spread).mean()
+        with self.accelerator.autocast():
+            loss = self.loss(clips, masks)
         loss.backward()
         for network in (self.encoder, self.predictor):
             torch.nn.utils.clip_grad_norm_(network.parameters(), self.config.clip_grad)
@@ -102,6 +91,23 @@ class Official:
                 slow.mul_(rates["momentum"]).add_((1 - rates["momentum"]) * fast)
         self.number += 1
         return loss.item(), logs
+
+    def loss(self, clips: Tensor, masks: list[MaskBatch]) -> Tensor:
+        """The error over both masks, and the spread of the predictions at a weight of 0."""
+        with torch.no_grad():
+            features = encode(self.target, clips, None)
+            features = F.layer_norm(features, features.shape[-1:])
+            wanted = [take(features, mask.target_idx) for mask in masks]
+        contexts = [encode(self.encoder, clips, mask.context_idx) for mask in masks]
+        made = [
+            predict(self.predictor, context, mask, place)
+            for place, (context, mask) in enumerate(zip(contexts, masks, strict=True))
+        ]
+        error = sum(
+            (ours - theirs).abs().mean() for ours, theirs in zip(made, wanted, strict=True)
+        ) / len(masks)
+        spread = sum((each.var(dim=1) + 1e-4).sqrt() for each in made) / len(masks)
+        return error + 0.0 * F.relu(1 - spread).mean()
 
     def log(self) -> list[float]:
         """What the official code computes for its log at every step."""
@@ -142,16 +148,16 @@ def predict(predictor: Predictor, context: Tensor, mask: MaskBatch, place: int) 
     return predictor.proj(predictor.norm(x)[:, context.shape[1] :])
 
 
-def compare(batch: int, shape: ModelConfig, turns: int, seed: int) -> dict:
+def compare(batch: int, shape: ModelConfig, turns: int, seed: int, precision: str) -> dict:
     """Ratios of one size; the first turn warms up."""
     generator = Generator().manual_seed(seed)
-    own = {"batch_size": batch, "mask_batch": batch, "clip_after": 0, "precision": "no"}
+    own = {"batch_size": batch, "mask_batch": batch, "clip_after": 0, "precision": precision}
     config = PretrainConfig(out=Path("unused"), **(PUBLISHED | own))
     torch.manual_seed(seed)
     model = VJEPA(shape)
-    official = Official(model, config)
+    accelerator = Accelerator(cpu=True, mixed_precision=precision)
+    official = Official(model, config, accelerator)
     run = PretrainState(model, adamw(model, config.lr, max(config.weight_decay)))
-    accelerator = Accelerator(cpu=True, mixed_precision="no")
     size = (batch, shape.num_frames, shape.image_size, shape.image_size, 3)
     ratios, quiet, drift = [], [], []
     for turn in range(turns + 1):
@@ -180,14 +186,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--large", action="store_true", help="a ViT-L too: 10 GB of memory")
+    parser.add_argument("--bf16", action="store_true", help="for processors that compute in it")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
     sizes = SIZES | (LARGE if options.large else {})
+    precision = "bf16" if options.bf16 else "no"
     print(
         json.dumps(
             {
-                name: compare(batch, shape, options.turns, options.seed)
+                name: compare(batch, shape, options.turns, options.seed, precision)
                 for name, (batch, shape) in sizes.items()
             }
         )
