@@ -54,7 +54,8 @@ x is what is visible, y what is hidden, Δ where it is. Three things stand in th
 
 - **sg**, the **stop-gradient**: no gradient flows into the targets, so they are never changed to be
   easier to predict;
-- the bar over E, the **EMA**: targets come from a moving average of the encoder, lagging behind;
+- the bar over E, the **EMA**: targets come from a moving average of the encoder, here over about
+  its last {lag:.0f} steps, so they lag behind;
 - **P**, the **predictor**: it follows the encoder quickly. While it says the best there is to say
   (under L1, the median), the encoder has nothing to gain from saying less.
 
@@ -72,22 +73,29 @@ differs, it counts noise. Watch both: a few directions are a collapse too. The *
 nothing: the lowest one is a collapse.
 """
 VERDICTS = {
-    "hold": "The features **hold**: spread {last:.2f}, {first:.2f} at the beginning.",
-    "sink": "The features **sink**: spread {last:.2f}, {first:.2f} at the beginning.",
-    "collapse": "The features have **collapsed**: spread {last:.2f}, {first:.2f} at the beginning.",
+    "hold": "The features **hold**: {numbers}.",
+    "sink": "The features **sink**: {numbers}.",
+    "collapse": "The features have **collapsed**: {numbers}.",
 }
-EARLY = " It ended at step {step}, as its time was over: this machine is busy."
+UNTOLD = "**Too early to tell**: {numbers}."
+"""Where nothing fell, but the training ended before its time."""
+NUMBERS = (
+    "spread {now.spread:.2f}, rank {now.rank:.0f}; at first {then.spread:.2f} and {then.rank:.0f}"
+)
+EARLY = " It ended at step {step} of {steps}, as its time was over: this machine is busy."
 TABLE_HEAD = """
 **Ten seeds of each**, trained beforehand ({command}). *Hold*: at least {holds:.0%} of the first
-spread is left; *collapse*: at most {collapses:.0%}; *sink*: between.
+spread is left; *collapse*: at most {collapses:.0%} of it, or {few:.0%} of the rank; *sink*:
+between.
 
 | in place | of {seeds} trainings | spread at the end | loss |
 |---|---|---|---|
 """
 SHOWN = """
 So in this small world **the stop-gradient decides**: without it every training collapses. Without
-the EMA nearly all hold, as the predictor is quick enough; without a predictor features sink, and
-without EMA and predictor they collapse. That is what these seeds showed, and no theorem.
+the EMA all hold, as the predictor is quick enough: here it learns twice as fast as the encoder.
+Where both learned equally fast, some of these sank. Without a predictor features sink; without EMA
+and predictor they collapse. That is what these seeds showed, and no theorem.
 """
 COMMAND = "`python benchmarks/collapse.py`"
 ASKED = "The lowest loss belongs to the worst model. What else should one watch?"
@@ -101,11 +109,11 @@ ruled out by the loss: the way there is blocked, as no gradient leads the target
 
 def lesson() -> None:
     """The story, three toggles, the training, and what ten seeds did."""
-    from vjepa.analysis.collapse import SHAPE, STEPS
+    from vjepa.analysis.collapse import MOMENTUM, SHAPE, STEPS
 
     st.markdown(STORY)
     st.latex(EQUATION)
-    st.markdown(WORDS.format(tokens=SHAPE.num_tokens, steps=STEPS))
+    st.markdown(WORDS.format(tokens=SHAPE.num_tokens, steps=STEPS, lag=1 / (1 - MOMENTUM)))
     safeguards = toggles()
     st.button("Train", icon=":material/play_arrow:", key="train", on_click=begin, args=[safeguards])
     work = the_watched().of(visitor_id())
@@ -207,9 +215,11 @@ def said_of(checks: Sequence[Checkup]) -> str:
     """What became of the features, in a sentence."""
     from vjepa.analysis.collapse import STEPS, verdict
 
-    spreads = [check.spread for check in checks]
-    told = VERDICTS[verdict(spreads)].format(first=spreads[0], last=spreads[-1])
-    return told + (EARLY.format(step=checks[-1].step) if checks[-1].step < STEPS else "")
+    step = checks[-1].step
+    end, early = verdict(checks), step < STEPS
+    told = UNTOLD if early and end == "hold" else VERDICTS[end]
+    ended = EARLY.format(step=step, steps=STEPS) if early else ""
+    return told.format(numbers=NUMBERS.format(then=checks[0], now=checks[-1])) + ended
 
 
 @kept
@@ -241,10 +251,11 @@ def features_over_time(
 
 def ten_seeds() -> None:
     """What ten trainings of each combination came to."""
-    from vjepa.analysis.collapse import COLLAPSES, HOLDS
+    from vjepa.analysis.collapse import COLLAPSES, FEW, HOLDS
 
     found = committed()
-    head = {"command": COMMAND, "holds": HOLDS, "collapses": COLLAPSES, "seeds": found["seeds"]}
+    bounds = {"holds": HOLDS, "collapses": COLLAPSES, "few": FEW}
+    head = {"command": COMMAND, "seeds": found["seeds"], **bounds}
     rows = [row(one) for one in found["trainings"]]
     st.markdown(TABLE_HEAD.format(**head).strip() + "\n" + "\n".join(rows))
     st.markdown(SHOWN)
