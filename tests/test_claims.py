@@ -275,6 +275,18 @@ def test_features_beat_pixels_in_the_paper_and_here_for_location_alone():
     assert ahead == {"appearance": False, "motion": False, "location": True}
 
 
+def test_from_scratch_predictions_become_right_for_their_own_clip_alone():
+    """As the notebook printed it: errors on unseen clips, as shares of the best constant's."""
+    path = ROOT / "notebooks" / "03_pretraining_from_scratch.ipynb"
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    said = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    lines = re.findall(r"step +(\d+): its own ([\d.]+), another clip's ([\d.]+)", said)
+    own, other = (np.array([float(line[i]) for line in lines]) for i in (1, 2))
+    assert len(lines) >= 4
+    assert own[0] > 1 and own[-1] < 0.8 and (np.diff(own) <= 0.02).all()
+    assert other[-1] > 1
+
+
 def headings(path):
     """The headings of a notebook."""
     cells = nbformat.read(path, as_version=4).cells
