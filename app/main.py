@@ -58,7 +58,7 @@ PAGES = (
     Entry(
         "Similarity",
         ":material/target:",
-        "Click a patch in one of the maps: what resembles it lights up, and is followed in time.",
+        "Click a patch, in the clip or in a map: what resembles it lights up, and where it goes.",
         similarity.page,
     ),
     Entry(

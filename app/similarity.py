@@ -37,7 +37,7 @@ J_HELP = (
     "patches, averaged over the other time steps. 1 is perfect. The world drew this clip, so it "
     "knows the truth."
 )
-HINT = "Click a patch in a view, or drag over an object: now it is {default}"
+HINT = "Click a patch, in the clip or in a map, or drag over a thing: now it is {default}"
 FAINT = 0.05
 """Labels below this are not painted: the clip shows there."""
 
@@ -74,7 +74,7 @@ class Found:
 
 def page() -> None:
     """The page."""
-    workbench(draw)
+    workbench(draw, picks=True)
 
 
 def draw(state: State, clip: Clip) -> None:

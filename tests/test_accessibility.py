@@ -4,12 +4,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import PATIENCE, pixels
 
+from app.learn.page import LESSONS
+
 PAGES = (
     *("mask-and-decode", "embeddings", "similarity", "surprise", "probes", "evaluation"),
-    "learn",
+    *("learn", "gallery"),
 )
-READY = '.panels[data-answer="shown"], .views[data-shown], .js-plotly-plot'
+READY = '.panels[data-answer="shown"], .views[data-shown], .js-plotly-plot, .gallery'
 WIDTHS = (320, 390, 720)
+SCHEMES = ("light", "dark")
+MENUS = ("Upload", "Timing", "physics", "Link", "More", "Export")
+FINGERS = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
 def opened(browser, address, name, **options):
@@ -21,18 +26,89 @@ def opened(browser, address, name, **options):
     return page
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+def grave(page):
+    """What axe calls serious or critical, and where."""
+    return [
+        (one["id"], [node["target"] for node in one["nodes"]])
+        for one in Axe().run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(browser, address, name, scheme):
     page = opened(browser, address, name, color_scheme=scheme)
-    found = Axe().run(page).response["violations"]
-    grave = [
-        (one["id"], [node["target"] for node in one["nodes"]])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
+    assert not grave(page)
     page.close()
-    assert not grave
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_serious_in_a_lesson(browser, address, scheme):
+    page = browser.new_page(color_scheme=scheme)
+    page.set_default_timeout(PATIENCE)
+    for name in LESSONS:
+        page.goto(f"{address}/learn?lesson={name}")
+        lesson = page.locator(f".st-key-lesson_{name}")
+        lesson.locator(".js-plotly-plot").first.wait_for()
+        lesson.get_by_test_id("stExpander").locator("summary").click()
+        lesson.get_by_test_id("stExpanderDetails").wait_for()
+        page.wait_for_timeout(500)  # until it has folded out
+        assert not grave(page), name
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_serious_in_what_opens(browser, address, scheme):
+    page = opened(browser, address, "mask-and-decode", color_scheme=scheme)
+    for name in MENUS:
+        page.get_by_role("button", name=name).last.click()
+        page.get_by_test_id("stPopoverBody").wait_for()
+        page.wait_for_timeout(500)  # until it has faded in
+        assert not grave(page), name
+        page.keyboard.press("Escape")
+        page.get_by_test_id("stPopoverBody").wait_for(state="detached")
+    for opener, what in (
+        (page.locator('[data-part="predictor"] button'), page.locator(".about")),
+        (page.get_by_role("button", name="Tour"), page.get_by_role("dialog", name="Tour")),
+        (page.locator('[data-panel="sample-0"] button'), page.locator("figure.large")),
+    ):
+        opener.click()
+        what.wait_for()
+        assert not grave(page), what
+        page.keyboard.press("Escape")
+    page.close()
+
+
+TOO_SMALL = """() => {
+    const CONTROLS = "button, summary, input[type=range], [role=radio], [role=slider], a[href]";
+    const NOT_HERE = "p, li, table, .stSidebar, .stSlider, .js-plotly-plot";
+    const small = [];
+    const look = (root) => root.querySelectorAll("*").forEach((one) => {
+        if (one.shadowRoot) look(one.shadowRoot);
+        if (!one.matches(CONTROLS) || one.closest(NOT_HERE)) return;
+        const { width, height } = one.getBoundingClientRect();
+        const seen = one.checkVisibility({ visibilityProperty: true }) && height > 1;
+        if (seen && height < 44) small.push([one.ariaLabel || one.innerText, width, height]);
+    });
+    look(document);
+    return small;
+}"""
+"""Controls that are lower than a finger. Links in a text are as high as its lines; a slider of
+Streamlit's answers along its whole track."""
+
+SPILT = """() => [...document.querySelectorAll("[class*=st-key-]")]
+    .filter((one) => one.checkVisibility() && one.scrollHeight > one.clientHeight + 20)
+    .map((one) => [one.className, one.scrollHeight - one.clientHeight])"""
+"""What is higher than its place, and lies over what comes next. Texts end 16 px below theirs."""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_fingers_find_room_and_nothing_lies_over_what_comes_next(browser, address, name):
+    page = opened(browser, address, name, **FINGERS)
+    assert not page.evaluate(TOO_SMALL)
+    assert not page.evaluate(SPILT)
+    page.close()
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -68,13 +144,13 @@ new PerformanceObserver((list) => list.getEntries().forEach((one) => {
 and 62 pixels lower."""
 
 
-@pytest.mark.parametrize("name", [*PAGES, "gallery"])
+@pytest.mark.parametrize("name", PAGES)
 def test_what_comes_later_moves_little(browser, address, name):
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(PATIENCE)
     page.add_init_script(OWN_SHIFTS)
     page.goto(f"{address}/{name}")
-    page.wait_for_selector(f"{READY}, .gallery")
+    page.wait_for_selector(READY)
     page.wait_for_timeout(3000)
     assert page.evaluate("window.shifts") < 0.1
     page.close()

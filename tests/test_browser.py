@@ -162,6 +162,27 @@ def test_link_opens_the_same_mask(page, browser):
     other.close()
 
 
+def test_a_link_opens_the_same_view_in_a_fresh_browser(page, browser):
+    paint(page, (6, 0), (6, 6))
+    page.get_by_role("radio", name="8", exact=True).click()
+    page.get_by_role("button", name="New seeds").click()
+    wait_for_link(page, mask(page))
+    page.wait_for_function(
+        "() => /seed=4/.test(location.search) && /steps=8/.test(location.search)"
+    )
+    wait_for_answer(page)
+    context = browser.new_context()
+    other = context.new_page()
+    open_page(other, page.url)
+    assert other.get_by_role("radio", name="8", exact=True).get_attribute("aria-checked") == "true"
+    for tab in (page, other):
+        show(tab, 8)
+    assert (mask(other) == mask(page)).all()
+    for name in DECODED:
+        np.testing.assert_array_equal(panel(other, name), panel(page, name))
+    context.close()
+
+
 def test_another_clip_keeps_the_mask(page):
     paint(page, (6, 0), (6, 6))
     painted = mask(page)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from browser import grid, mask, open_page, paint, panel, show, wait_for_answer
 
+from app.workbench import catalogue
+
 SAMPLES = [f"sample-{i}" for i in range(4)]
 
 
@@ -12,18 +14,25 @@ def side(page, name):
     return page.locator(f'[data-panel="{name}"] small').inner_text()
 
 
-def test_the_first_painted_frame_hides_something(browser, address):
+def test_the_first_painted_frame_shows_what_the_model_adds(browser, address):
+    """Of every bundled clip: something is hidden, and the prediction is nearer than the fill."""
     page = browser.new_page(reduced_motion="reduce")  # it stays at the frame that it opens at
     open_page(page, address)
-    for clip in ("cup_tilt_zoom", "city_timelapse", "bigbuckbunny"):
+    for clip in catalogue.catalogue():
         page.locator(f'[data-clip="{clip}"]').click()
         page.wait_for_function("clip => vjepaStage.clip.id === 'bundled-' + clip", arg=clip)
         wait_for_answer(page)
         assert not page.evaluate("vjepaStage.playing")
         assert mask(page)[page.evaluate("vjepaStage.step")].any()
-        shown = panel(page, "sample-0")[..., :3]
-        assert (shown != panel(page, "original")[..., :3]).any()
+        expected, fill = (distance(page, name) for name in ("expected", "fill"))
+        assert 0 < expected < fill, clip
     page.close()
+
+
+def distance(page, name):
+    """Mean squared distance of a panel from the original, on screen."""
+    original, shown = (panel(page, one)[..., :3].astype(float) for one in ("original", name))
+    return ((shown - original) ** 2).mean()
 
 
 def test_a_change_of_steps_or_seeds_marks_the_old_answer(page):
@@ -173,3 +182,21 @@ def test_the_tour_has_at_most_five_stops_and_can_be_left(page):
     page.get_by_role("button", name="Tour").click()
     page.keyboard.press("Escape")
     assert not card.count()
+
+
+def test_numbers_say_whether_training_hid_like_this(page):
+    line = page.locator(".st-key-numbers")
+    page.get_by_role("button", name="future").click()
+    line.get_by_text("like training's futures").wait_for()
+    page.get_by_role("button", name="random").click()
+    line.get_by_text("unlike training's").wait_for()
+
+
+def test_every_export_is_a_file_of_its_kind(page):
+    page.get_by_role("button", name="Export").click()
+    menu = page.get_by_test_id("stPopoverBody")
+    marks = {"webp": b"WEBP", "png": b"PNG", "gif": b"GIF8", "mp4": b"ftyp"}
+    for kind, mark in (marks | {"mask.npz": b"PK", "recipe.json": b"{"}).items():
+        with page.expect_download() as coming:
+            menu.get_by_role("button", name=kind, exact=True).click()
+        assert mark in coming.value.path().read_bytes()[:12], kind

@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
-from browser import drag, grid, mask, paint, pixels, show
+from browser import drag, grid, mask, paint, pixels, show, wait_for_answer
+
+from app.gallery import curated
+from app.workbench.figures import to_link
 
 
 @pytest.fixture
@@ -64,6 +67,57 @@ def test_a_click_on_a_patch_moves_the_heat_map(page, address):
     ):
         spot = np.s_[row * side : (row + 1) * side, column * side : (column + 1) * side]
         assert (chosen[spot] != other[spot]).any()
+
+
+def test_a_press_on_the_clip_itself_asks_about_its_patches(page, address):
+    open_views(page, address, "similarity")
+    hidden = mask(page)
+    _, h, w = grid(page)
+    assert page.locator(".hint").locator("visible=true").inner_text().startswith("Click a patch")
+    stamp = page.locator(".views").get_attribute("data-shown")
+    paint(page, (3, 4), (3, 5))
+    wait_for_news(page, stamp)
+    first = page.evaluate("vjepaStage.step") * h * w + 3 * w + 4
+    assert selected(page) == {first, first + 1}
+    assert (mask(page) == hidden).all()
+    page.keyboard.press("Shift+ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => vjepaStage.selected.size === 1")
+    page.keyboard.press("b")  # who wants to can hide here too
+    paint(page, (6, 0), (6, 6))
+    assert mask(page)[:, 6].all()
+    page.get_by_role("link", name="Embeddings").click()
+    page.wait_for_selector('[data-view="colours"]')
+    page.wait_for_timeout(500)
+    assert page.locator('[data-tool="brush"]').get_attribute("aria-pressed") == "true"
+    assert not page.locator('[data-tool="pick"]').is_visible()
+
+
+def test_back_and_forward_lead_from_page_to_page(page, address):
+    page.goto(f"{address}/mask-and-decode?clip=bundled-cup_tilt_zoom")
+    wait_for_answer(page)
+    before = mask(page)
+    page.get_by_role("link", name="Similarity").click()
+    page.wait_for_selector('[data-view="cosine"]')
+    page.go_back()
+    wait_for_answer(page)
+    assert page.locator("h1").inner_text() == "Mask and decode"
+    assert (mask(page) == before).all()
+    page.go_forward()
+    page.wait_for_selector('[data-view="cosine"]')
+    assert page.evaluate("vjepaStage.clip.id") == "bundled-cup_tilt_zoom"
+
+
+def test_a_card_of_the_gallery_leads_to_its_view(page, address):
+    page.goto(f"{address}/gallery")
+    cards = page.locator(".gallery a")
+    cards.first.wait_for()
+    assert cards.count() == len(curated())
+    view = next(view for view in curated() if view.page == "similarity")
+    cards.filter(has_text=view.title).click()
+    page.wait_for_selector('[data-view="cosine"]')
+    page.wait_for_function("() => vjepaStage.selected.size")
+    assert to_link(mask(page)) == view.query["mask"]
 
 
 def test_a_selection_goes_along_to_another_page(page, address):

@@ -56,3 +56,15 @@ def test_arrows_go_along_the_row_of_clips(page):
     page.wait_for_function("() => vjepaStage.clip.id === 'bundled-bigbuckbunny'")
     page.wait_for_selector('[data-clip="bigbuckbunny"][aria-checked="true"]')
     assert page.locator('[data-clip="bigbuckbunny"]').get_attribute("tabindex") == "0"
+
+
+def test_the_strip_shows_how_much_of_each_step_is_hidden(page):
+    t, h, w = grid(page)
+    drag(page, ".strip", (2.5 / t, 0.5), (3.5 / t, 0.5))
+    paint(page, (0, 0), (0, w - 1))
+    shares = page.locator(".step i").evaluate_all(
+        "bars => bars.map((bar) => parseFloat(bar.style.height))"
+    )
+    assert shares == pytest.approx(
+        [100 / h if step in (2, 3) else 0 for step in range(t)], abs=0.01
+    )

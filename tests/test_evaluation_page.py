@@ -70,7 +70,8 @@ def test_the_page_shows_the_numbers_with_an_explanation_each(run_page, table):
     assert shown["over nothing"] == f"{table['predicted_minus_null']['mean']:+.1f} dB"
     assert shown["sharpness"] == f"{table['sharpness']:.2f}"
     assert all(metric.help for metric in page.metric)
-    assert len(page.get("plotly_chart")) == 6
+    compared = [table[parts] for parts in ("by_mask", "by_time_since_seen")]
+    assert len(page.get("plotly_chart")) == 4 + sum(len(parts) > 1 for parts in compared)
     assert page.segmented_control(key="evaluation_clips").options == ["drawn world"]
 
 

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from app.mask_and_decode import answers
 from app.workbench import catalogue, links, rooms, session
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
+from vjepa import masks
 from vjepa.data.clips import bundled_clips
 
 ROOT = Path(__file__).parents[1]
@@ -147,6 +149,32 @@ def test_the_best_fill_is_the_best_and_leaves_the_rest_alone():
     assert (drawn[~hidden] == clip.frames[~hidden]).all()
     assert psnr(drawn, clip.frames, hidden) == pytest.approx(likeness, abs=0.2)
     assert kind in answers.FILLS and set(answers.FILLS) == set(fills)
+
+
+@pytest.mark.parametrize("name", ["short", "long"])
+def test_training_s_own_masks_are_known(name):
+    generator = torch.Generator().manual_seed(0)
+    drawn = [masks.multiblock(GRID, name, generator=generator).numpy() for _ in range(200)]
+    for in_time in (True, False):
+        known = [answers.kind_in_training(mask, in_time=in_time) for mask in drawn]
+        assert all(known)
+        assert known.count(name) > 120  # they overlap in how much they hide
+
+
+def test_masks_in_time_are_known_where_training_had_them():
+    generator = torch.Generator().manual_seed(0)
+    boxes = masks.span_batch(GRID, 50, generator=generator).numpy()
+    assert {answers.kind_in_training(mask, in_time=True) for mask in boxes} == {"span"}
+    future = masks.future(GRID, 3).numpy()
+    assert answers.kind_in_training(future, in_time=True) == "future"
+    for mask in (*boxes, future):
+        assert not answers.kind_in_training(mask, in_time=False)
+
+
+@pytest.mark.parametrize("name", ["tube", "random"])
+def test_scattered_patches_are_like_no_mask_of_training(name):
+    mask = masks.make(name, GRID, torch.Generator().manual_seed(0)).numpy()
+    assert not answers.kind_in_training(mask, in_time=True)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ CONDITIONS = {
     "predicted": ("predictions", BLUE),
     "shuffled": ("another clip's", PURPLE),
     "null": ("nothing", GREY),
-    "trivial": ("trivial fill", ORANGE),
+    "trivial": ("best fill", ORANGE),
 }
 """What is decoded from, its name and its colour."""
 COMPARED = ("target", "predicted", "null", "trivial")

@@ -39,8 +39,8 @@ TIPS = {
     "over another clip's": "B - C. Decoded from the clip's own predictions, against another "
     "clip's behind the same mask. Above zero: the picture comes from the features.",
     "over nothing": "B - D. Against what the decoder draws without any features: its prior.",
-    "over trivial fills": "B - E. Against the best of three fills without a model: mean colour, "
-    "the nearest visible moment, OpenCV's inpainting.",
+    "over the best fill": "B - E. Against the fill without a model that does best on these clips: "
+    "mean colour, the nearest visible moment, in between in time, OpenCV's in-painting.",
     "on moving objects": "B - E again, on the hidden pixels of what moves alone: there a copy of "
     "another moment is wrong.",
     "knowledge": "(B - D) / (A - D). Decoding nothing is 0 %, decoding the true features 100 %: "
@@ -51,17 +51,17 @@ TIPS = {
 CONDITION_HELP = (
     PSNR_TIP + " **True features** (A) are the ceiling: what is lost there, the features or the "
     "decoder lost. **Predictions** (B) are the result. The rest are controls: another clip's "
-    "predictions (C), no features (D), a fill without a model (E)."
+    "predictions (C), no features (D), the best fill without a model (E)."
 )
 MASK_HELP = (
     "*short*: eight small blocks. *long*: two large ones. *tube*: random patches. *box*: the "
     "middle of the frame. All of these hide their place through the whole clip. *future*: its "
-    "second half. Colours as on the left."
+    "second half. Colours as in the first chart."
 )
 SINCE_HELP = (
     "How many time steps (of two frames) ago the hidden place was last visible; *never* where the "
     "mask hides it from the start. A copy of the last moment is good at first and gets worse. "
-    "Colours as on the left."
+    "Colours as in the first chart."
 )
 STEPS_HELP = (
     "More steps draw sharper samples, and a sharp guess that is wrong costs PSNR. One step draws "
@@ -163,7 +163,7 @@ def measures(table: dict) -> dict[str, tuple[str, str]]:
     parts = {
         "over another clip's": table["predicted_minus_shuffled"],
         "over nothing": table["predicted_minus_null"],
-        "over trivial fills": table["predicted_minus_trivial"],
+        "over the best fill": table["predicted_minus_trivial"],
     }
     if table["moving_object"]:
         parts["on moving objects"] = table["moving_object"]["predicted_minus_trivial"]
@@ -180,22 +180,26 @@ def worded(mean: float, ci95: list[float], form: str, unit: str = "") -> tuple[s
 
 
 def charts(table: dict) -> None:
-    """Six charts in two rows."""
+    """Up to six charts in two rows; what has only one value compares nothing and is left out."""
     from app.evaluation import charts as drawn
 
     spearman = f"Spread and error: Spearman {table['spread_error_spearman']:.2f}"
     again = AGAIN_HELP.format(among=table["reencode"]["among"])
-    since = drawn.parts(table["by_time_since_seen"], "time steps since the place was seen")
+    kinds, since = table["by_mask"], table["by_time_since_seen"]
+    when = "time steps since the place was seen"
+    compared = (
+        ("By kind of mask", MASK_HELP, kinds, ""),
+        ("By time since last seen", SINCE_HELP, since, when),
+    )
     shown = (
         ("Decoded from", CONDITION_HELP, drawn.conditions(table)),
-        ("By kind of mask", MASK_HELP, drawn.parts(table["by_mask"], "")),
-        ("By time since last seen", SINCE_HELP, since),
+        *((title, told, drawn.parts(p, label)) for title, told, p, label in compared if len(p) > 1),
         ("By steps", STEPS_HELP, drawn.steps(table)),
         (spearman, SPREAD_HELP, drawn.spread(table)),
         ("Found again by its features", again, drawn.found_again(table)),
     )
     places = [*st.columns(3, gap="medium"), *st.columns(3, gap="medium")]
-    for place, (title, told, figure) in zip(places, shown, strict=True):
+    for place, (title, told, figure) in zip(places, shown, strict=False):
         with place:
             st.markdown(f"**{title}**", help=told)
             key = f"evaluation_{figure_key(title)}"

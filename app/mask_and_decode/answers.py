@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import cv2
 import numpy as np
 import streamlit as st
 from jaxtyping import Bool, Float
@@ -32,6 +33,9 @@ FILLS = {
     "inpainting": "OpenCV's in-painting of each frame",
 }
 """What fills a hole without a model, in words."""
+
+IN_SPACE = {"short": (0.38, 0.72), "long": (0.72, 0.98)}
+"""Share of the frame that the paper's masks hide, through all time: nearly all of 800 draws."""
 
 FIRST_VIEW = ASSETS / "first_view"
 """Answers about each bundled clip before anyone paints, in folders by name."""
@@ -126,7 +130,7 @@ class DecodedAnswer(Answer):
         spread: JPEG sheet of each pixel's standard deviation over the samples, as colours.
         mistake: of the absolute error of their mean.
         brightest: the value at the bright end of both, in grey levels (0..255).
-        fill: JPEG sheet of the best fill without a model.
+        fill: JPEG sheet of the best fill without a model; a preview has none, to be there sooner.
         fill_kind: which it is, a key of `FILLS`.
         psnr: likeness to the truth of each of `sheets`, dB over the hidden pixels.
     """
@@ -170,12 +174,12 @@ def from_result(question: Question, result: Any, clip: Clip) -> DecodedAnswer:
     mask = ~np.isnan(error)
     spread, mistake = spread_map(result.frames), error_map(result.frames, clip.frames)
     hidden = hidden_pixels(mask, mistake.shape)[..., 0]
-    fill_kind, fill, likeness = best_fill(clip.id, question.mask, clip)
+    fill_kind, fill, likeness = "", b"", {}
+    if question != question.expected():
+        fill_kind, fill, likeness["best fill"] = best_fill(clip.id, question.mask, clip)
     drawn = {f"sample {i + 1}": frames for i, frames in enumerate(result.frames)}
     drawn["ceiling"] = result.ceiling
-    brightest = float(
-        max(1, round(np.quantile(mistake[hidden], 0.99)))
-    )  # a few outliers may saturate
+    brightest = float(max(1, round(np.quantile(mistake[hidden], 0.99))))  # outliers may saturate
     return DecodedAnswer(
         question=question,
         samples=tuple(hidden_sheet(frames, mask) for frames in result.frames),
@@ -185,8 +189,7 @@ def from_result(question: Question, result: Any, clip: Clip) -> DecodedAnswer:
         brightest=brightest,
         fill=fill,
         fill_kind=fill_kind,
-        psnr={name: psnr(frames, clip.frames, hidden) for name, frames in drawn.items()}
-        | {"best fill": likeness},
+        psnr={name: psnr(frames, clip.frames, hidden) for name, frames in drawn.items()} | likeness,
         error=error,
         typical=result.typical_error,
     )
@@ -243,7 +246,8 @@ def save(answer: DecodedAnswer, folder: Path) -> None:
     for index, sheet in enumerate(answer.samples):
         (folder / f"sample_{index}.jpg").write_bytes(sheet)
     for name in SHEETS:
-        (folder / f"{name}.jpg").write_bytes(getattr(answer, name))
+        if sheet := getattr(answer, name):
+            (folder / f"{name}.jpg").write_bytes(sheet)
     np.save(folder / "error.npy", answer.error)
     rest = {
         "question": asdict(answer.question),
@@ -264,11 +268,15 @@ def load(folder: Path) -> DecodedAnswer:
         samples=tuple(
             (folder / f"sample_{index}.jpg").read_bytes() for index in range(len(question.seeds))
         ),
-        **{name: (folder / f"{name}.jpg").read_bytes() for name in SHEETS},
+        **{name: _read(folder / f"{name}.jpg") for name in SHEETS},
         **{name: rest[name] for name in ("brightest", "fill_kind", "psnr")},
         error=np.load(folder / "error.npy"),
         typical=tuple(rest["typical"]) if rest["typical"] else None,
     )
+
+
+def _read(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""
 
 
 def ask(
@@ -352,3 +360,32 @@ class StaleError(Exception):
 def at_hand(question: Question, model: Model) -> bool:
     """Whether the answer can be shown without waiting for the model to load."""
     return not must_load(model) or question in shipped()
+
+
+def kind_in_training(mask: Bool[np.ndarray, "t h w"], *, in_time: bool) -> str:
+    """Which kind of training's masks a mask is like: "short", "long", "future", "span", or none.
+
+    Training hides the same few boxes of patches from the first hidden time step to the last.
+
+    Args:
+        mask: True = hidden.
+        in_time: whether that training hid futures and boxes over a part of the time, as ours does.
+    """
+    steps = np.flatnonzero(mask.any((1, 2)))
+    if not len(steps) or (mask[steps[0] : steps[-1] + 1] != mask[steps[0]]).any():
+        return ""
+    frame = mask[steps[0]]
+    if len(steps) == len(mask):
+        found = (kind for kind, (low, high) in IN_SPACE.items() if low <= frame.mean() < high)
+        return next(found, "") if _is_solid(frame) else ""
+    if frame.all():
+        return "future" if in_time and steps[-1] == len(mask) - 1 else ""
+    pieces = cv2.connectedComponents(frame.astype(np.uint8), connectivity=4)[0] - 1
+    return "span" if in_time and pieces <= 2 else ""
+
+
+def _is_solid(frame: Bool[np.ndarray, "h w"]) -> bool:
+    """Whether each hidden patch is a part of two by two."""
+    fours = np.pad(frame[:-1, :-1] & frame[1:, :-1] & frame[:-1, 1:] & frame[1:, 1:], 1)
+    covered = fours[:-1, :-1] | fours[1:, :-1] | fours[:-1, 1:] | fours[1:, 1:]
+    return bool((covered == frame).all())

@@ -16,7 +16,7 @@ from app.workbench import components
 from app.workbench.bench import query, workbench
 from app.workbench.clip import Clip
 from app.workbench.links import visitor
-from app.workbench.models import Model
+from app.workbench.models import DEMO, Model
 from app.workbench.rooms import model_room, must_load
 from app.workbench.session import DEFAULT_STEPS, MAPS, SEEDS, STEPS, VIEWS, State, answer_of
 from vjepa.errors import InputError
@@ -26,8 +26,16 @@ LOADING = ":material/hourglass: The model is loading: your mask is answered as s
 NUMBERS_HELP = (
     "**Hidden**: share of tokens behind the mask. **Error**: mean L1 distance of predicted and "
     "true features over them; *typical* is that of held-out clips, mean ± standard deviation. "
-    "**Time**: for which this answer was waited for; *from memory* was asked before."
+    "**Time**: for which this answer was waited for; *from memory* was asked before. "
+    "**Mask**: whether training hid like this; what it never met may be hard for that reason alone."
 )
+KINDS = {
+    "short": "like training's short-range ones",
+    "long": "like training's long-range ones",
+    "future": "like training's futures",
+    "span": "like training's boxes in time",
+    "": "unlike training's",
+}
 STEPS_HELP = (
     "Denoising steps of the decoder: from noise to pixels in this many. One step gives the blurred "
     "average of what is likely; more give sharper samples and take longer: "
@@ -83,7 +91,7 @@ def decoded(state: State, clip: Clip) -> None:
     answer, sentence = decoded_answer(question, clip) if expected or waiting else (None, sentence)
     shown = panels.decoded(expected, answer, SEEDS, pixel_maps=state.pixel_maps)
     show(state, clip, shown, question, waiting)
-    numbers(answer, sentence, time.perf_counter() - began)
+    numbers(answer, sentence, time.perf_counter() - began, clip.model)
     with settings_row():
         diffusion_settings(state)
         pin_button(state, clip, answer)
@@ -110,7 +118,7 @@ def undecoded(state: State, clip: Clip) -> None:
         nearest, reason = answered(panels.nearest_for, question, clip, waiting=False)
     shown = panels.undecoded(preview, nearest)
     show(state, clip, shown, question, waiting)
-    numbers(preview, sentence, time.perf_counter() - began)
+    numbers(preview, sentence, time.perf_counter() - began, clip.model)
     if reason:
         st.markdown(reason)
     if nearest:
@@ -147,10 +155,13 @@ def show(
     components.panels(clip, state.mask, shown, **asked)
 
 
-def numbers(answer: Answer | None, sentence: str, seconds: float) -> None:
+def numbers(answer: Answer | None, sentence: str, seconds: float, model: Model) -> None:
     """The line of numbers, or why there are none."""
+    if answer:
+        kind = answers.kind_in_training(answer.mask, in_time=model == DEMO)
+        sentence = f"{answer.summary(seconds)} · mask {KINDS[kind]}"
     with st.container(key="numbers"):
-        st.markdown(answer.summary(seconds) if answer else sentence, help=NUMBERS_HELP)
+        st.markdown(sentence, help=NUMBERS_HELP)
 
 
 # ---- settings

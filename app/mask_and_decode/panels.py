@@ -102,7 +102,8 @@ def decoded(
         count: how many samples there are.
         pixel_maps: spread and mistake of the pixels, in place of the error of the features.
     """
-    fill = picture("fill", "best fill", FILL_TIP, answer, "best fill")
+    kind = answers.FILLS[answer.fill_kind] if answer else "what is best"
+    fill = picture("fill", "best fill", FILL_TIP.format(kind=kind), answer, "best fill")
     ceiling = picture("ceiling", "ceiling", CEILING_TIP, answer, "ceiling")
     maps = [
         pixels("spread", SPREAD_TIP, answer and answer.spread, answer),
@@ -118,9 +119,8 @@ def decoded(
 def picture(name: str, title: str, tip: str, answer: DecodedAnswer | None, sheet: str) -> Panel:
     """One of an answer's pictures, and how like the truth it is."""
     if answer is None:
-        return Panel(name, "pixels", title, tip.format(kind="what is best"))
-    told = tip.format(kind=answers.FILLS[answer.fill_kind])
-    return Panel(name, "pixels", title, told, answer.likeness(sheet), answer.sheets[sheet])
+        return Panel(name, "pixels", title, tip)
+    return Panel(name, "pixels", title, tip, answer.likeness(sheet), answer.sheets[sheet])
 
 
 def samples(answer: DecodedAnswer | None, count: int) -> list[Panel]:

@@ -19,10 +19,10 @@ CURVE_HELP = (
     "distance). V-JEPA was trained on holes in space, never on the future alone."
 )
 SURPRISE_TIP = (
-    "Answer error of every token, given only the time steps before it. The first step has "
-    "none: there is nothing to predict from."
+    "How wrong the prediction of each token is, given only the time steps before it. The first "
+    "step has none: there is nothing to predict from."
 )
-ERROR_TIP = "Answer error of the tokens behind the mask that is painted on the left."
+ERROR_TIP = "How wrong the predictions of the tokens behind the painted mask are."
 
 
 def page() -> None:

@@ -46,12 +46,19 @@ def nothing() -> None:
     """Most pages have nothing between the clips and the painter."""
 
 
-def workbench(draw: Draw, *, needs_model: bool = True, above: Callable[[], None] = nothing) -> None:
+def workbench(
+    draw: Draw,
+    *,
+    needs_model: bool = True,
+    picks: bool = False,
+    above: Callable[[], None] = nothing,
+) -> None:
     """The whole page: clips on top, the painter on the left, and what is drawn on the right.
 
     Args:
         draw: fills the right side; it may raise an InputError, which is shown as a sentence.
         needs_model: whether `draw` waits until the model is loaded.
+        picks: whether a press on the clip asks about patches: the mask plays no part here.
         above: fills the place between the clips and the painter.
     """
     state = visitor()
@@ -64,7 +71,7 @@ def workbench(draw: Draw, *, needs_model: bool = True, above: Callable[[], None]
     with st.container():  # there though empty: what comes after it keeps its place in the browser
         notes(state, clip)
     above()
-    bench(clip, draw, needs_model)
+    bench(clip, draw, needs_model, picks)
     if not awaited(state).ready:
         await_model()
 
@@ -112,7 +119,7 @@ def opening_note(state: State) -> str:
 
 
 @st.fragment
-def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
+def bench(clip: Clip, draw: Draw, needs_model: bool, picks: bool) -> None:
     """Painter and answers; all that a stroke or a click on a patch runs again."""
     state = visitor()
     if clip.model != state.model:  # the page was not drawn again since another model came
@@ -120,10 +127,11 @@ def bench(clip: Clip, draw: Draw, needs_model: bool) -> None:
     left, right = st.columns([6, 11], gap="medium")
     with left:
         sentence = take_stroke(state, clip)
-        take_pick(state, clip)
+        for component in (PAINTER, VIEWS):
+            take_pick(state, clip, component)
         take_thing(state, clip)
         opening = opening_frame(state.address.name, state.sent_mask, len(clip.frames))
-        components.painter(clip, state.sent_mask, state.rev, opening, key=PAINTER)
+        components.painter(clip, state.sent_mask, state.rev, opening, PAINTER, picks=picks)
         preset_row(state)
     with right:
         if sentence:
@@ -197,14 +205,14 @@ def take_thing(state: State, clip: Clip) -> None:
         state.send_mask(state.mask | thing_at(clip, int(thing["token"]) % state.mask.size))
 
 
-def take_pick(state: State, clip: Clip) -> None:
-    """Takes over the tokens that were clicked in the page's views; each click counts once."""
-    pick = said(VIEWS, "pick") or {}
-    tokens = pick.get("tokens")
-    if pick.get("clip") != clip.id or pick.get("id") in (None, state.last_pick):
+def take_pick(state: State, clip: Clip, component: str) -> None:
+    """Takes over the tokens that were clicked in a component; each click counts once."""
+    pick = said(component, "pick") or {}
+    tokens, last = pick.get("tokens"), state.last_picks.get(component)
+    if pick.get("clip") != clip.id or pick.get("id") in (None, last):
         return
     if isinstance(tokens, list) and all(isinstance(token, int) for token in tokens):
-        state.last_pick = pick["id"]
+        state.last_picks[component] = pick["id"]
         state.select(tokens)
 
 

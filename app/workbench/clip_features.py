@@ -61,7 +61,7 @@ def normed(features: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
 
 @dataclass(frozen=True)
 class Errors:
-    """Answer errors of a clip, NaN where nothing is predicted.
+    """Errors of the predictions of a clip, NaN where nothing is predicted.
 
     Attributes:
         values: mean L1 distance of predicted and true features.

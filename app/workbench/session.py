@@ -59,7 +59,7 @@ class State:
         pinned: an answer, as panels, to compare others with.
         selection: the tokens that are lit up in every view.
         settings: of the pages, by name, as a link has them; those at their default are left out.
-        last_pick: id of the last click on a view, which selected them.
+        last_picks: id of the last click on a patch in each component that was clicked in.
         last_thing: id of the last click on a thing, which hid it.
     """
 
@@ -89,7 +89,7 @@ class State:
     pinned: tuple[Panel, ...] = ()
     selection: frozenset[int] = frozenset()
     settings: dict[str, str] = field(default_factory=dict)
-    last_pick: str = ""
+    last_picks: dict[str, str] = field(default_factory=dict)
     last_thing: str = ""
 
     def choose(self, address: ClipAddress) -> None:

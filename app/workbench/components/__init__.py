@@ -148,7 +148,9 @@ def _component(name: str, *files: str):
 
 
 _picker = _component("picker", "wire.js", "picker.js")
-_painter = _component("painter", "screen.css", "wire.js", "stage.js", "ink.js", "painter.js")
+_painter = _component(
+    "painter", "screen.css", "wire.js", "stage.js", "ink.js", "icons.js", "painter.js"
+)
 _panels = _component("panels", "figure.css", "wire.js", "stage.js", "colour.js", "panels.js")
 _views = _component(
     "views",
@@ -212,7 +214,15 @@ def picker(tiles: list[Tile], key: str) -> None:
     _picker(key=key, data=_parcel({"tiles": told}, pictures), on_pick_change=_nothing)
 
 
-def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, opening: int, key: str) -> None:
+def painter(
+    clip: Clip,
+    mask: Bool[np.ndarray, "t h w"],
+    rev: int,
+    opening: int,
+    key: str,
+    *,
+    picks: bool = False,
+) -> None:
     """The playing clip, to paint on.
 
     Args:
@@ -222,6 +232,8 @@ def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, opening: int,
         opening: the frame that the clip opens at.
         key: the session state gets `{"mask": {"clip", "rev", "bits"}}` under it at pointer-up, and
             `{"thing": {"clip", "id", "token"}}` when a thing was clicked that is to be hidden.
+        picks: whether a press selects patches, unless another tool is chosen; it arrives as a
+            view's "pick" does.
     """
     _painter(
         key=key,
@@ -230,11 +242,13 @@ def painter(clip: Clip, mask: Bool[np.ndarray, "t h w"], rev: int, opening: int,
                 "clip": _clip_note(clip) | {"opening": opening},
                 "mask": _mask_note(mask),
                 "rev": rev,
+                "picks": picks,
             },
             [_clip_sheet(clip)],
         ),
         on_mask_change=_nothing,
         on_thing_change=_nothing,
+        on_pick_change=_nothing,
     )
 
 

@@ -145,6 +145,42 @@ function cellsBetween([row, column], [toRow, toColumn]) {
   ]);
 }
 
+/** Index of a cell's token at the time step on screen. */
+function tokenAt([row, column]) {
+  const [, rows, columns] = stage.grid;
+  return (stage.step * rows + row) * columns + column;
+}
+
+/** Selects the patches that a press goes over, with shift beside those before, and tells Python. */
+class Picking {
+  drag = null; // tokens of the press in progress, and its last cell
+
+  begin(cell, adds) {
+    this.drag = { last: cell, tokens: new Set(adds ? stage.selected : []) };
+    this.move(cell);
+  }
+
+  move(cell) {
+    if (!this.drag) return;
+    const { last, tokens } = this.drag;
+    cellsBetween(last, cell).forEach((between) => tokens.add(tokenAt(between)));
+    this.drag.last = cell;
+    stage.select(tokens);
+  }
+
+  end() {
+    if (!this.drag) return;
+    this.drag = null;
+    this.tell();
+  }
+
+  /** The id tells Python that this is a new choice, even of the same tokens. */
+  tell() {
+    const id = `${Date.now()}-${Math.random()}`;
+    this.send({ clip: this.clip, id, tokens: [...stage.selected] });
+  }
+}
+
 const ARROWS = { arrowleft: [0, -1], arrowright: [0, 1], arrowup: [-1, 0], arrowdown: [1, 0] };
 
 function line(path, x, y, toX, toY) {

@@ -1,21 +1,3 @@
-const ICONS = {
-  brush: "M15 4l5 5L9.5 19.5 4 20l.5-5.5z M13 6l5 5",
-  rectangle: "M4 6h16v12H4z",
-  lasso: "M12 5c-4.5 0-8 2.2-8 5s3.5 5 8 5 8-2.2 8-5-3.5-5-8-5z M7 14c-2 1-1.5 3 .5 3s2 2.5 0 4",
-  thing: "M5 19L15.5 8.5 M17 3v4 M15 5h4 M20 10v3 M18.5 11.5h3 M9 4v3 M7.5 5.5h3",
-  size1: "M12 10.5a1.5 1.5 0 100 3 1.5 1.5 0 100-3z",
-  size2: "M12 8.5a3.5 3.5 0 100 7 3.5 3.5 0 100-7z",
-  size3: "M12 5.5a6.5 6.5 0 100 13 6.5 6.5 0 100-13z",
-  eraser: "M9 19h11 M6.5 19l-2.8-2.8a1.5 1.5 0 010-2.1L13.4 4.4a1.5 1.5 0 012.1 0l4.6 4.6a1.5 1.5 0 010 2.1L12 19z M8.5 9.3l6.6 6.6",
-  undo: "M8 5L4 9l4 4 M4 9h10a5.5 5.5 0 010 11h-4",
-  redo: "M16 5l4 4-4 4 M20 9H10a5.5 5.5 0 000 11h4",
-  invert: "M12 4a8 8 0 100 16 8 8 0 100-16z M12 4v16 M12 8h6.9 M12 12h8 M12 16h6.9",
-  clear: "M5 7h14 M10 7V4h4v3 M7 7l1 13h8l1-13 M10.5 11v5 M13.5 11v5",
-  play: "M7 5l12 7-12 7z",
-  pause: "M8 5v14 M16 5v14",
-  back: "M17 6l-8 6 8 6z M6 6v12",
-  next: "M7 6l8 6-8 6z M18 6v12",
-};
 const HISTORY = 200;
 const LARGEST = 3; // patches across the brush
 
@@ -31,6 +13,7 @@ class Painter {
     this.range = [0, 0]; // first and last time step that strokes apply to
     this.cell = null; // [row, column] under the pointer
     this.drag = null; // the stroke in progress
+    this.picking = new Picking();
     this.addIcons();
     this.leave = this.listen();
     this.chooseTool("brush");
@@ -40,9 +23,10 @@ class Painter {
   }
 
   /** A message from Python: another clip, or a mask that replaces the painted one. */
-  receive({ note, blobs }, send, sendThing) {
-    this.send = send;
-    this.sendThing = sendThing;
+  receive({ note, blobs }, { send, sendThing, sendPick }) {
+    Object.assign(this, { send, sendThing });
+    Object.assign(this.picking, { send: sendPick, clip: note.clip.id });
+    this.offer(note.picks);
     stage.setClip(note.clip, blobs[0]);
     if (note.rev === this.rev) return;
     const { grid, bits } = note.mask;
@@ -53,6 +37,15 @@ class Painter {
     if (String(grid) !== String(stage.grid) || !this.strip.children.length) this.layStrip(grid);
     stage.setMask(grid, mask);
     if (stage.clip) this.draw();
+  }
+
+  /** Where answers do not depend on the mask, a press asks about patches, and hides none. */
+  offer(picks) {
+    if (picks === this.picks) return;
+    this.picks = picks;
+    this.root.querySelector('[data-tool="pick"]').hidden = !picks;
+    this.root.querySelectorAll(".hint").forEach((hint) => (hint.hidden = hint.dataset.picks !== String(picks)));
+    this.chooseTool(picks ? "pick" : "brush");
   }
 
   // ---- what listens to what
@@ -137,14 +130,20 @@ class Painter {
   /** What a key does at the cell under the cursor. */
   paintCell() {
     if (this.tool === "thing") this.pickThing(this.cell);
+    else if (this.tool === "pick") this.pick(this.cell), this.picking.end();
     else this.change((mask) => this.dab(mask, this.cell));
   }
 
   /** Asks Python to hide the thing at a cell; the id tells it that this is a new click. */
-  pickThing([row, column]) {
-    const [, rows, columns] = stage.grid;
-    const token = (stage.step * rows + row) * columns + column;
-    this.sendThing({ clip: stage.clipId, id: `${Date.now()}-${Math.random()}`, token });
+  pickThing(cell) {
+    const id = `${Date.now()}-${Math.random()}`;
+    this.sendThing({ clip: stage.clipId, id, token: tokenAt(cell) });
+  }
+
+  /** What is selected belongs to the time step on screen, which stays. */
+  pick(cell, adds = false) {
+    stage.play(false);
+    this.picking.begin(cell, adds);
   }
 
   chooseTool(tool) {
@@ -159,9 +158,10 @@ class Painter {
   press(event) {
     if (event.button !== 0 || !stage.clip) return;
     this.ink.setPointerCapture(event.pointerId);
-    this.root.querySelector(".hint")?.remove(); // it has done its work
+    this.root.querySelectorAll(".hint").forEach((hint) => hint.remove()); // they have done their work
     const cell = cellUnder(this.ink, event);
     if (this.tool === "thing") return this.pickThing(cell);
+    if (this.tool === "pick") return this.pick(cell, event.shiftKey);
     this.drag = { from: cell, last: cell, before: stage.mask.slice(), points: [] };
     this.move(event);
   }
@@ -170,6 +170,7 @@ class Painter {
     const cell = cellUnder(this.ink, event);
     if (this.drag) this.drag.points.push(pointUnder(this.ink, event));
     if (this.drag) this.stroke(cell);
+    this.picking.move(cell);
     this.hover(cell);
   }
 
@@ -186,6 +187,7 @@ class Painter {
   }
 
   release() {
+    this.picking.end();
     if (!this.drag) return;
     const { before } = this.drag;
     this.drag = null;
@@ -194,7 +196,7 @@ class Painter {
 
   cancel() {
     if (this.drag) stage.setMask(stage.grid, this.drag.before);
-    this.drag = null;
+    this.drag = this.picking.drag = null;
   }
 
   /** Brush or eraser at a cell. */
@@ -364,6 +366,7 @@ class Painter {
 }
 
 const KEYS = {
+  p: "pick",
   b: "brush",
   r: "rectangle",
   e: "eraser",
@@ -387,10 +390,10 @@ function sameMask(a, b) {
 
 export default function ({ parentElement, data, setStateValue }) {
   const painter = instanceOn(parentElement, () => new Painter(parentElement));
-  painter.receive(
-    unpack(data),
-    (stroke) => setStateValue("mask", stroke),
-    (thing) => setStateValue("thing", thing),
-  );
+  painter.receive(unpack(data), {
+    send: (stroke) => setStateValue("mask", stroke),
+    sendThing: (thing) => setStateValue("thing", thing),
+    sendPick: (pick) => setStateValue("pick", pick),
+  });
   return () => painter.leave();
 }

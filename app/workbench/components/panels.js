@@ -57,7 +57,10 @@ class Panels {
     if (names === this.laidOut) return;
     this.laidOut = names;
     this.panels = notes.map((note) => ({ figure: this.makeFigure(note) }));
-    if (this.answer.note.fixed) this.grid.style.setProperty("--columns", notes.length);
+    if (this.answer.note.fixed) {
+      this.grid.style.setProperty("--columns", notes.length);
+      this.grid.style.setProperty("--few", Math.min(notes.length, 3));
+    }
     this.grid.replaceChildren(...this.panels.map(({ figure }) => figure));
   }
 

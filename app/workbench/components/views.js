@@ -5,7 +5,7 @@ class Views {
     this.grid = root.querySelector(".grid");
     this.blend = root.querySelector("input");
     this.cell = null; // [row, column] under the pointer, in every view
-    this.drag = null; // tokens of the stroke in progress
+    this.picking = new Picking();
     this.shown = []; // one {note, layer, figure} a view
     this.blend.addEventListener("input", () => this.draw());
     const resized = new ResizeObserver(() => this.drawInk());
@@ -22,11 +22,11 @@ class Views {
 
   /** A message from Python: other layers, another selection, or both. */
   receive({ note, blobs }, send) {
-    this.send = send;
     this.clip = note.clip;
+    Object.assign(this.picking, { send, clip: note.clip });
     const [colours, ...layers] = blobs;
     this.colours = colours;
-    if (!this.drag) stage.select(note.selection);
+    if (!this.picking.drag) stage.select(note.selection);
     this.layOut(note.views);
     this.shown.forEach((view, i) => this.fill(view, note.views[i], layers[i]));
     showInAddress(note.query);
@@ -78,8 +78,8 @@ class Views {
   listen(ink) {
     ink.addEventListener("pointerdown", (event) => this.press(ink, event));
     ink.addEventListener("pointermove", (event) => this.move(cellUnder(ink, event)));
-    ink.addEventListener("pointerup", () => this.release());
-    ink.addEventListener("pointercancel", () => this.release());
+    ink.addEventListener("pointerup", () => this.picking.end());
+    ink.addEventListener("pointercancel", () => this.picking.end());
     ink.addEventListener("pointerleave", () => this.hover(null));
     ink.addEventListener("keydown", (event) => this.key(event));
   }
@@ -89,35 +89,14 @@ class Views {
     if (event.button !== 0 || !stage.clip) return;
     ink.setPointerCapture(event.pointerId);
     stage.play(false);
-    this.begin(cellUnder(ink, event), event.shiftKey);
-  }
-
-  begin(cell, adds) {
-    this.drag = { last: cell, tokens: new Set(adds ? stage.selected : []) };
-    this.move(cell);
-  }
-
-  move(cell) {
-    if (this.drag) {
-      cellsBetween(this.drag.last, cell).forEach((between) => {
-        this.drag.tokens.add(tokenAt(between));
-      });
-      this.drag.last = cell;
-      stage.select(this.drag.tokens);
-    }
+    const cell = cellUnder(ink, event);
+    this.picking.begin(cell, event.shiftKey);
     this.hover(cell);
   }
 
-  release() {
-    if (!this.drag) return;
-    this.drag = null;
-    this.tell();
-  }
-
-  /** The id tells Python that this is a new choice, even of the same tokens. */
-  tell() {
-    const id = `${Date.now()}-${Math.random()}`;
-    this.send({ clip: this.clip, id, tokens: [...stage.selected] });
+  move(cell) {
+    this.picking.move(cell);
+    this.hover(cell);
   }
 
   /** Keys never reach Streamlit, which would rerun on R and clear its caches on C. */
@@ -134,10 +113,10 @@ class Views {
 
   selectByKey(name, adds) {
     if (name === "enter" && !this.cell) return;
-    if (name === "enter") this.begin(this.cell, adds);
+    if (name === "enter") this.picking.begin(this.cell, adds);
     else stage.select([]);
-    this.drag = null;
-    this.tell();
+    this.picking.drag = null;
+    this.picking.tell();
   }
 
   hover(cell) {
@@ -209,12 +188,6 @@ class Views {
 
 const HOW_TO_SELECT =
   "Click a patch to select it, drag over several, shift adds. Arrows move, enter selects, escape selects nothing, space plays.";
-
-/** Index of a cell's token at the time step on screen. */
-function tokenAt([row, column]) {
-  const [, rows, columns] = stage.grid;
-  return (stage.step * rows + row) * columns + column;
-}
 
 export default function ({ parentElement, data, setStateValue }) {
   const views = instanceOn(parentElement, () => new Views(parentElement));
