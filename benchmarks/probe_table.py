@@ -1,9 +1,10 @@
 """Probes the bundled model and writes the table: `python benchmarks/probe_table.py`.
 
 V-JEPA, pixel prediction and random weights; attentive, average-pooling, linear and k-NN probes;
-appearance, motion and location; 5, 10, 50 and 100 % of the labels; several seeds. Everything in
-assets/demo/probes.json comes from here, and so do the two probes that the app asks. An interrupted
-run goes on where it was.
+5, 10, 50 and 100 % of the labels; several seeds. Asks for appearance, motion and location in clips
+of the drawn world, or, with `--world physics --train-clips 2000 --test-clips 600`, for event and
+shape in clips of the physics world. Everything in assets/demo/probes.json and probes_physics.json
+comes from here, and so do the probes that the app asks. An interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -25,15 +26,23 @@ from tqdm import tqdm
 
 import vjepa
 from vjepa.analysis.attentive import save_probe
-from vjepa.analysis.features import LabelledWorld, Tokens, encode
+from vjepa.analysis.features import (
+    LabelledClips,
+    LabelledPhysics,
+    LabelledWorld,
+    Tokens,
+    encode,
+)
 from vjepa.analysis.fit import Recipe, fit
 from vjepa.analysis.probe import CACHE, PROBES, Scores, Trial, baselines_of, choose, measure, table
-from vjepa.analysis.tasks import WORLD_TASKS
+from vjepa.analysis.tasks import PHYSICS_TASKS, WORLD_TASKS, Task
 from vjepa.checkpoint import BUNDLED
+from vjepa.config import ModelConfig
 
 LABELS = (1.0, 0.5, 0.1, 0.05)
-TASKS = list(WORLD_TASKS.values())
-APP_TASKS = ("appearance", "motion")
+TASKS = {"drawn": WORLD_TASKS, "physics": PHYSICS_TASKS}
+APP_TASKS = {"drawn": ("appearance", "motion"), "physics": ("event",)}
+FILES = {"drawn": "probes.json", "physics": "probes_physics.json"}
 TokensOf = dict[str, Tokens]
 
 
@@ -82,48 +91,64 @@ class DoneRuns:
         return self.folder / f"{'-'.join(map(str, run))}.npz"
 
 
-def score(done: DoneRuns, train: TokensOf, test: TokensOf, seeds: int) -> list[dict]:
+def score(
+    done: DoneRuns, train: TokensOf, test: TokensOf, tasks: list[Task], seeds: int
+) -> list[dict]:
     """The table's rows."""
     scores = {}
     for run in tqdm(list(product(train, LABELS, range(seeds))), desc="probes", unit="run"):
         scores[run] = done.read(run)
         if scores[run] is None:
-            scores[run] = measure(run, train, test, TASKS, PROBES)
+            scores[run] = measure(run, train, test, tasks, PROBES)
             done.write(run, scores[run])
-    return table(scores, train["model"], test["model"], TASKS)
+    return table(scores, train["model"], test["model"], tasks)
 
 
-def save_app_probes(train: Tokens, folder: Path, settings: dict) -> None:
+def save_app_probes(train: Tokens, folder: Path, world: str, settings: dict) -> None:
     """The attentive probes of seed 0 and all labels, once more, for the app."""
-    pairs = [(WORLD_TASKS[name], "attentive") for name in APP_TASKS]
+    pairs = [(TASKS[world][name], "attentive") for name in APP_TASKS[world]]
     recipe = {**settings, "seed": 0, **asdict(Recipe())}
     for (task, _), probe in fit(pairs, choose(train, 1.0, seed=0), seed=0).items():
         save_probe(probe, folder / task.name, {"task": task.name, **recipe})
 
 
+def labelled(
+    options: argparse.Namespace, split: str, count: int, config: ModelConfig
+) -> LabelledClips:
+    """The clips that are asked about."""
+    if options.world == "drawn":
+        return LabelledWorld(options.level, split, count, config)
+    return LabelledPhysics(split, count, config)
+
+
 def main() -> None:
     """Writes the table and the app's probes, and prints the table as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--level", type=int, default=1, help="difficulty of the world")
+    parser.add_argument("--world", choices=list(TASKS), default="drawn")
+    parser.add_argument("--level", type=int, default=1, help="difficulty of the drawn world")
     parser.add_argument("--train-clips", type=int, default=5000)
     parser.add_argument("--test-clips", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     parser.add_argument("--cache", type=Path, default=CACHE, help="features; about 3 GB")
     parser.add_argument("--out", type=Path, default=BUNDLED["demo"].parent)
     options = parser.parse_args()
-    settings = {name: getattr(options, name) for name in ("level", "train_clips", "test_clips")}
+    counts = {"train_clips": options.train_clips, "test_clips": options.test_clips}
+    drawn = options.world == "drawn"
+    settings = ({"level": options.level} if drawn else {"world": "physics"}) | counts
     model, watch = vjepa.load("demo"), Stopwatch()
     models = {"model": model, **baselines_of(model)}
     tokens = {}
     for split in ("train", "test"):
-        clips = LabelledWorld(options.level, split, settings[f"{split}_clips"], model.config)
+        clips = labelled(options, split, settings[f"{split}_clips"], model.config)
         with watch.stage(f"draw and encode {split} clips"):
             tokens[split] = encode(models, clips, options.cache)
     done = DoneRuns(options.cache / "done", settings, tokens["train"], tokens["test"])
     with watch.stage("fit and ask all probes"):
-        rows = score(done, tokens["train"], tokens["test"], options.seeds)
+        tasks = list(TASKS[options.world].values())
+        rows = score(done, tokens["train"], tokens["test"], tasks, options.seeds)
     with watch.stage("probes of the app"):
-        save_app_probes(tokens["train"]["model"], options.out / "probes", settings)
+        learned = tokens["train"]["model"]
+        save_app_probes(learned, options.out / "probes", options.world, settings)
     results = {
         "settings": settings,
         "models": list(models),
@@ -132,7 +157,7 @@ def main() -> None:
         "seconds": watch.seconds,
         "rows": rows,
     }
-    (options.out / "probes.json").write_text(json.dumps(results, indent=1) + "\n")
+    (options.out / FILES[options.world]).write_text(json.dumps(results, indent=1) + "\n")
     done.forget()
     print(json.dumps(results))
 

@@ -1,7 +1,8 @@
 """Scores the bundled model and writes its card: `python benchmarks/score_demo.py`.
 
 Decoding on held-out clips of the physics world and of the drawn one, and on the two untrained real
-videos; then behind masks as people draw them. Every number of assets/demo/card.json and every
+videos; then behind masks as people draw them, these also on `--videos`, a folder of videos from the
+sources of the training's that were kept out of it. Every number of assets/demo/card.json and every
 picture of assets/demo/cases comes from here; what probes say is made by probe_table.py.
 """
 
@@ -38,7 +39,20 @@ def score(explorer: Explorer, source: str, n: int, cases: Path) -> dict:
     return table | {"cases": write_cases(explorer, clips, scores, cases / source, **settings)}
 
 
-def make_card(physics_clips: int, world_clips: int, real_clips: int, out: Path) -> dict:
+def score_videos(explorer: Explorer, videos: Path, n: int) -> dict:
+    """Predictions over fills in videos like those of the training."""
+    clips = held_out(str(videos), n, explorer.config, LEVELS, Generator().manual_seed(SEED))
+    return score_kinds(explorer, clips, HIDDEN_KINDS, seed=SEED, steps=STEPS)
+
+
+def make_card(
+    physics_clips: int,
+    world_clips: int,
+    real_clips: int,
+    out: Path,
+    videos: Path | None = None,
+    video_clips: int = 0,
+) -> dict:
     """Scores as the card keeps them; pictures and charts are written beside it."""
     folder, explorer = BUNDLED["demo"].parent, Explorer.load("demo")
     shutil.rmtree(out / "cases", ignore_errors=True)  # other clips may be the worst by now
@@ -48,13 +62,16 @@ def make_card(physics_clips: int, world_clips: int, real_clips: int, out: Path) 
     }
     for source, table in scores.items():
         report.save_charts(table, out / f"scores_{source}.svg")
-    return {
+    card = {
         "model": json.loads((folder / "model" / "training.json").read_text()),
         "decoder": json.loads((folder / "decoder" / "training.json").read_text()),
         "prediction_error": scores["world"]["prediction_error"],
         "scores": scores,
         "presets": score_presets(explorer, shown(explorer), seed=SEED, steps=STEPS),
     }
+    if videos:
+        card["held_out_videos"] = {"by_mask_kind": score_videos(explorer, videos, video_clips)}
+    return card
 
 
 def shown(explorer: Explorer) -> dict[str, np.ndarray]:
@@ -69,6 +86,8 @@ def main() -> None:
     parser.add_argument("--physics-clips", type=int, default=500)
     parser.add_argument("--world-clips", type=int, default=500)
     parser.add_argument("--real-clips", type=int, default=64)
+    parser.add_argument("--videos", type=Path, help="folder of held-out videos")
+    parser.add_argument("--video-clips", type=int, default=500)
     parser.add_argument("--out", type=Path, default=BUNDLED["demo"].parent)
     settings = parser.parse_args()
     card = make_card(**vars(settings))

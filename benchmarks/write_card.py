@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -147,12 +148,20 @@ def people() -> str:
             ),
             f"{row['wins']:.0%}",
         ]
-        for source, title in SOURCES.items()
-        for kind, row in read("card.json")["scores"][source]["by_mask_kind"].items()
+        for title, kinds in _hidden_kinds(read("card.json"))
+        for kind, row in kinds.items()
         if row
     ]
     head = "clips | mask | scored | all that is hidden, dB | the thing, dB | below the ceiling, dB"
     return lines([*head.split(" | "), "wins"], *rows)
+
+
+def _hidden_kinds(card: dict) -> Iterator[tuple[str, dict]]:
+    """Scores by kind of mask, of all clips that the card has any of."""
+    for source, title in SOURCES.items():
+        yield title, card["scores"][source]["by_mask_kind"]
+    if "held_out_videos" in card:
+        yield "videos of the training's sources", card["held_out_videos"]["by_mask_kind"]
 
 
 def presets() -> str:
@@ -187,37 +196,61 @@ def by_group(title: str, name: str) -> str:
     return lines([title, "clips", "A", "B", "D", "best E"], *rows)
 
 
+BASELINES = {"pixel": "pixel prediction", "random": "random weights"}
+
+
 def probes() -> str:
+    """Frozen probes on the drawn world."""
+    return read_out("probes.json")
+
+
+def probes_physics() -> str:
+    """The same on the physics world."""
+    return read_out("probes_physics.json")
+
+
+def read_out(file: str) -> str:
     """Frozen probes with all labels, and the strongest of them with few."""
     rows = [
         row
-        for row in read("probes.json")["rows"]
+        for row in read(file)["rows"]
         if row["labels"] == 1 or (row["labels"] == FEW_LABELS and row["probe"] in FEW_PROBES)
     ]
+    against = [name for name in BASELINES if name in rows[0]["baselines"]]
     cells = [
         [
             f"{row['labels']:.0%}",
             row["task"],
             row["probe"],
             percent(row["accuracy"]),
-            *(percent(row["baselines"][name]) for name in ("pixel", "random")),
-            *(percent(row[f"above_{name}"], "+") for name in ("pixel", "random")),
+            *(percent(row["baselines"][name]) for name in against),
+            *(percent(row[f"above_{name}"], "+") for name in against),
         ]
         for row in rows
     ]
-    head = "labels | task | probe | V-JEPA | pixel prediction | random weights | minus pixel"
-    return lines([*head.split(" | "), "minus random"], *cells)
+    head = ["labels", "task", "probe", "V-JEPA", *(BASELINES[name] for name in against)]
+    return lines([*head, *(f"minus {name}" for name in against)], *cells)
 
 
 def surprise() -> str:
+    """The drawn world's impossible clips."""
+    return surprises("surprise.json", "behind a post")
+
+
+def surprise_physics() -> str:
+    """The physics world's."""
+    return surprises("surprise_physics.json", "behind a screen")
+
+
+def surprises(file: str, behind: str) -> str:
     """How often both impossible clips of a set surprise more than both possible ones."""
     rows = [
         [
             case["kind"],
-            "behind a post" if case["hidden"] else "in plain view",
+            behind if case["hidden"] else "in plain view",
             *(percent(case[who]["sets"]) for who in ("model", "pixels")),
         ]
-        for case in read("surprise.json")["cases"]
+        for case in read(file)["cases"]
     ]
     return lines(["what happens", "where", "surprise, %", "change of pixels, %"], *rows)
 
@@ -268,8 +301,10 @@ TABLES = {
         presets,
         masks,
         times,
+        probes_physics,
         probes,
         surprise,
+        surprise_physics,
         recipes,
         supervised,
     )

@@ -9,6 +9,7 @@ import torch
 from tiny import TINY
 
 from vjepa.analysis.features import (
+    LabelledPhysics,
     LabelledVideoClips,
     LabelledWorld,
     TokenFile,
@@ -53,6 +54,19 @@ def test_what_is_kept_is_what_the_model_says(model, tmp_path):
     np.testing.assert_allclose(tokens.pooled[:32, 0], pool(features).numpy(), atol=1e-5)
     assert (tokens.label("motion")[:32] == labels["motion"]).all()
     assert len(tokens) == 40
+
+
+def test_physics_clips_are_labelled_by_the_simulator_wherever_a_run_goes_on():
+    clips = LabelledPhysics("train", 18, TINY, processes=1)
+    pieces = list(clips.stream(16))
+    ((frames, labels),) = pieces
+    assert frames.shape == (2, 1, 1, TINY.num_frames, 48, 48, 3)
+    assert labels["index"].tolist() == [16, 17]
+    for place, number in enumerate((16, 17)):
+        drawn = clips.world.clip((0, number))
+        assert (labels["event"][place], labels["shape"][place]) == (drawn["event"], drawn["shape"])
+        np.testing.assert_array_equal(frames[place, 0, 0], drawn["frames"])
+    assert clips.digest != LabelledPhysics("test", 18, TINY).digest
 
 
 def test_an_interrupted_run_goes_on_where_it_was(model, tmp_path):

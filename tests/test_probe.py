@@ -160,6 +160,7 @@ def test_every_probe_serves_every_task(model, few_steps, tmp_path):
     [
         (["smell"], ["knn"], {}, "no task 'smell'"),
         (["motion"], ["svm"], {}, "no probe 'svm'"),
+        (["motion", "event"], ["knn"], {}, "different worlds"),
         (["motion"], ["knn"], {"train_clips": 3}, "at least 100"),
         (["motion"], ["knn"], {"labels": (0.0,)}, "above 0"),
         (["motion"], ["knn"], {"labels": (0.01,)}, "at least 10"),

@@ -12,6 +12,7 @@ import vjepa
 from app.probes import page
 from app.probes.charts import class_bars
 from app.workbench import figures, rooms
+from app.workbench.catalogue import catalogue, first_clip
 from app.workbench.clip import ClipAddress, load_clip, world_scene
 from app.workbench.models import DEMO
 
@@ -114,19 +115,32 @@ def test_the_true_class_is_among_the_bars_however_unlikely():
     assert list(bar.y) == ["l (true)", *"abcde"]
 
 
-def test_who_asks_for_no_clip_gets_one_that_the_probes_know_and_others_no_classes(model):
+def test_each_probe_tells_the_truth_of_clips_of_its_world_and_is_silent_about_others(model):
     run = AppTest.from_string(PAGE, default_timeout=120).run()
     assert not run.exception
-    address = run.session_state["visitor"].address
-    assert (address.kind, world_scene(address.name)[0]) == ("world", 1)
-    learned = json.loads((page.PROBES / "motion" / "config.json").read_text())["training"]
-    assert learned["level"] == 1
-    assert any(m.value.startswith("True: ") for m in run.markdown)
-    run.session_state["visitor"].choose(ClipAddress())
-    run.run()
-    assert not any(m.value.startswith("True: ") for m in run.markdown)
+    assert the_true(run) == catalogue()[first_clip()].labels["event"]  # of the clip that is first
+    run.segmented_control(key="probe_task_event").set_value("motion").run()
+    assert the_true(run) is None
     run.button(key="fitting").click().run()
-    assert any(m.value.startswith("True: ") for m in run.markdown)
+    address = run.session_state["visitor"].address
+    learned = json.loads((page.PROBES / "motion" / "config.json").read_text())["training"]
+    assert (address.kind, world_scene(address.name)[0]) == ("world", learned["level"])
+    assert the_true(run) == load_clip(address, DEMO).labels["motion"]
+    run.session_state["visitor"].choose(ClipAddress(name="cup_tilt_zoom"))
+    run.run()
+    assert the_true(run) is None and not run.exception
+
+
+def the_true(run: AppTest) -> str | None:
+    """The class that the page says is the true one."""
+    said = [m.value for m in run.markdown if m.value.startswith("True: ")]
+    return said[0].split("**")[1].replace(" ", "_") if said else None
+
+
+def test_what_another_part_of_a_clip_shows_is_not_claimed():
+    assert load_clip(ClipAddress(), DEMO).labels
+    assert not load_clip(ClipAddress(fps=15.0), DEMO).labels
+    assert not load_clip(ClipAddress(start=0.5), DEMO).labels
 
 
 def test_the_page_changes_with_the_mask_and_survives_an_empty_one(model):
@@ -149,6 +163,6 @@ def test_the_page_changes_with_the_mask_and_survives_an_empty_one(model):
             assert now != first
     page.session_state["painter"]["mask"]["bits"] = figures.to_bits(middle())
     page.run()
-    page.segmented_control(key="probe_task").set_value("motion").run()
+    page.segmented_control(key="probe_task_appearance").set_value("motion").run()
     assert not page.exception
     assert not page.warning

@@ -25,7 +25,7 @@ KEPT = {
         "happens": ("violation", "segmented_control", "teleport"),
         "post": ("behind_post", "toggle", False),
     },
-    "probes.page": {"probe": ("probe_task", "segmented_control", "motion")},
+    "probes.page": {"probe": ("probe_task_event", "segmented_control", "motion")},
     "evaluation.page": {"cases": ("case_ranking", "segmented_control", "gain")},
 }
 

@@ -115,11 +115,12 @@ def probe(
 
     Args:
         model: by name or path.
-        task: appearance, motion, location, or all; of the world's clips.
+        task: appearance, motion, location, or all of them, of the drawn world's clips; event or
+            shape of the physics world's (pip install -e .[physics]).
         probe: attentive, average, linear, knn, or all.
         level: difficulty of the world, 0 to 4.
-        train_clips: labelled world clips that a probe may learn from.
-        test_clips: world clips of held-out objects and panoramas.
+        train_clips: labelled clips of that world that a probe may learn from.
+        test_clips: of held-out objects and panoramas, or pairings, sizes and materials.
         labels: shares of the training labels that are learned from; one result each.
         seeds: of the labels in a share, and of a probe's first weights; scores are averaged.
         data: labelled videos to learn from, instead of the world: a list, class folders, or a

@@ -23,7 +23,8 @@ from app.workbench.rooms import ask
 from app.workbench.session import ASSETS, State
 
 PROBES = ASSETS / "demo" / "probes"
-TASKS = ("appearance", "motion")
+TASKS = {"event": "physics", "appearance": "drawn", "motion": "drawn"}
+"""What is asked, and the world whose clips it was learned from."""
 READINGS = {
     "whole": "whole clip",
     "context": "visible only",
@@ -42,23 +43,28 @@ EVALUATION_HELP = (
     "training, which is the baseline that matters."
 )
 MEASURED = "Measured with the bundled model as it was after its first 5,000 steps."
+BARS = "Bars: 95 % intervals over clips. Dotted: chance."
+ON_PHYSICS, ON_DRAWN = "demo/probes_physics.json", "demo/probes.json"
 LABELS_HELP = (
     "How much a probe can do with 5, 10, 50 and 100 % of the labels. Good features need few."
 )
 TASK_HELP = (
     "An **attentive probe** is a small classifier on frozen features: one learned query looks over "
     "all tokens and gathers what tells the classes apart. The encoder knew no labels. "
-    "*Appearance* asks what acts, *motion* how it moves; both were learned on clips of the drawn "
-    "world. Dotted: what a guess would give to each class."
+    "*Event* asks what happens in a clip of the physics world; *appearance* what acts and *motion* "
+    "how it moves in one of the drawn world. Dotted: what a guess would give to each class."
 )
 BARS_ALT = "Likeliest classes, and the true one"
 STRANGER = (
-    "The probe knows the classes of the drawn world alone, and this clip has none of them: "
+    "The probe knows the classes of the {world} world alone, and this clip has none of them: "
     "whatever it named would say nothing about the clip. Where it looks is shown below."
 )
 FITTING = "Show a clip that it knows"
-FITTING_CLIP = "1.30"
-"""Of the level that the probes learned from: an instrument moves to the right, which they read."""
+FITTING_CLIPS = {
+    "physics": ClipAddress(name="behind_a_screen"),
+    "drawn": ClipAddress("world", "1.30"),
+}
+"""A clip of each world, the drawn one of the level that its probes learned from."""
 ATTENTION_TIP = (
     "How much the probe looks at each token, in multiples of an even gaze: 1 is what every token "
     "would get if all got the same. Mean over its heads."
@@ -80,9 +86,6 @@ class ProbeReading:
 
 def page() -> None:
     """The clip on screen, then the evaluation on many."""
-    state = visitor()
-    if not state.arrived and "clip" not in st.query_params:  # who asked for no clip gets one
-        show_fitting(state)  # that the probes know
     workbench(draw)
     evaluation()
 
@@ -92,22 +95,19 @@ def draw(state: State, clip: Clip) -> None:
     if clip.model != DEMO:
         other_model(clip.model)
         return
-    look = {"label": "Probe", "key": "probe_task", "help": TASK_HELP}
-    task = settings.segments(st, "probe", TASKS, TASKS[0], **look)
+    first = next(iter(clip.labels or TASKS))
+    look = {"label": "Probe", "key": f"probe_task_{first}", "help": TASK_HELP}
+    task = settings.segments(st, "probe", list(TASKS), first, **look)
     readings = read(clip.id, task, to_link(state.mask), clip, state.mask)
-    if clip.labels:
+    if task in clip.labels:
         classes, truth = probe_of(task).classes, clip.labels[task]
         st.plotly_chart(bars(readings, classes, truth), key="probe_bars", config=BARE, alt=BARS_ALT)
         st.markdown(verdict(readings, classes, truth))
     else:
-        st.markdown(STRANGER)
-        st.button(FITTING, on_click=show_fitting, args=(state,), key="fitting")
+        world = TASKS[task]
+        st.markdown(STRANGER.format(world=world))
+        st.button(FITTING, on_click=state.choose, args=(FITTING_CLIPS[world],), key="fitting")
     views(state, clip, [gaze(name, reading) for name, reading in readings.items()])
-
-
-def show_fitting(state: State) -> None:
-    """Chooses a clip like those that the probes learned from."""
-    state.choose(ClipAddress("world", FITTING_CLIP))
 
 
 def other_model(model: Model) -> None:
@@ -205,20 +205,14 @@ def bars(readings: dict[str, ProbeReading], classes: tuple[str, ...], truth: str
 
 @st.fragment
 def evaluation() -> None:
-    """The committed tables: three models, the same probes, and the paper's own numbers."""
-    st.subheader("On held-out clips", help=EVALUATION_HELP, divider="grey")
-    st.caption(MEASURED)
-    table = committed("demo/probes.json")
-    if table is None:
-        st.info("There is no table yet: make it with python benchmarks/probe_table.py.")
-        return
+    """The committed tables: a model, its baselines, the same probes; the paper's own numbers."""
     from app.probes import charts
 
-    rows = table["rows"]
-    st.markdown(caption(table))
-    whole = [row for row in rows if row["labels"] == 1]
-    by_task(whole, charts.comparison, "by probe")
-    st.markdown(differences(whole))
+    st.subheader("On held-out clips", help=EVALUATION_HELP, divider="grey")
+    physics, drawn = committed(ON_PHYSICS), committed(ON_DRAWN)
+    compare(physics, physics_caption(physics))
+    compare(drawn, drawn_caption(drawn))
+    rows = physics["rows"] + drawn["rows"]
     kinds = list(dict.fromkeys(row["probe"] for row in rows))
     look = {"label": "With fewer labels", "key": "probe_labels", "help": LABELS_HELP}
     kind = settings.segments(st, "labels", kinds, kinds[0], **look)
@@ -226,6 +220,16 @@ def evaluation() -> None:
     chosen = [row for row in rows if row["probe"] == kind]
     by_task(chosen, charts.label_curves, "with 5 to 100 % of the labels")
     paper_tables(committed("paper.json"))
+
+
+def compare(table: dict, caption: str) -> None:
+    """The models of a table with all labels, and what sets them apart."""
+    from app.probes import charts
+
+    st.markdown(caption)
+    whole = [row for row in table["rows"] if row["labels"] == 1]
+    by_task(whole, charts.comparison, "by probe")
+    st.markdown(differences(whole))
 
 
 def by_task(rows: list[dict], drawn: Callable[[list[dict]], Any], by: str) -> None:
@@ -239,20 +243,32 @@ def by_task(rows: list[dict], drawn: Callable[[list[dict]], Any], by: str) -> No
             st.plotly_chart(drawn(here), key=f"{task}_{by}", config=BARE, alt=alt)
 
 
-def caption(table: dict) -> str:
-    """What was measured, in a sentence."""
+def physics_caption(table: dict) -> str:
+    """What was measured on the physics world, in a sentence."""
     made = table["settings"]
     return (
-        f"Probes learned from {made['train_clips']:,} clips of the drawn world (level "
-        f"{made['level']}) and were asked about {made['test_clips']:,} with objects and backdrops "
-        "that they never saw. Bars: 95 % intervals over clips, three seeds. Dotted: chance."
+        f"**Physics world**: learned from {made['train_clips']:,} clips, asked about "
+        f"{made['test_clips']:,} with sizes, places, materials and pairings of shape and colour "
+        f"that they never saw. {BARS}"
+    )
+
+
+def drawn_caption(table: dict) -> str:
+    """The same of the drawn world."""
+    made = table["settings"]
+    return (
+        f"**Drawn world**, level {made['level']}: learned from {made['train_clips']:,} clips, "
+        f"asked about {made['test_clips']:,} with objects and backdrops that they never saw. "
+        f"{BARS} {MEASURED}"
     )
 
 
 def differences(rows: list[dict]) -> str:
     """What the attentive probe says about V-JEPA and its baselines, with intervals."""
-    lines = []
+    lines, tried = [], rows[0]["baselines"]
     for name, title in (("pixel", "pixel prediction"), ("random", "random weights")):
+        if name not in tried:
+            continue
         gaps = (
             f"{row['task']} **{100 * gap['mean']:+.1f}** "
             f"[{100 * gap['ci95'][0]:+.1f}, {100 * gap['ci95'][1]:+.1f}]"

@@ -50,18 +50,20 @@ def curves(
     )
 
 
-def accuracies(cases: list[dict]) -> go.Figure:
-    """How often the impossible surprised more, by kind, in plain view and behind a post.
+def accuracies(cases: list[dict], behind: str) -> go.Figure:
+    """How often the impossible surprised more, by kind, in plain view and behind something.
 
     Args:
         cases: as `vjepa.analysis.surprise.score_surprise` returns them.
+        behind: what, in words.
     """
-    titles = ["in plain view", "behind a post"]
+    titles = ["in plain view", behind]
     figure = make_subplots(cols=2, column_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
     for column, hidden in enumerate((False, True), start=1):
         here = [case for case in cases if case["hidden"] == hidden]
+        kinds = [case["kind"].replace("_", " ") for case in here]
         for index, (judge, title) in enumerate(JUDGES.items()):
-            bar = go.Bar(x=[case["kind"] for case in here], name=title, **_drawn(here, judge))
+            bar = go.Bar(x=kinds, name=title, **_drawn(here, judge))
             bar.update(marker_color=COLOURS[2 * index], showlegend=column == 1)
             figure.add_trace(bar, row=1, col=column)
     figure.add_hline(0.5, line_dash="dot", line_width=1, row=1, col="all")

@@ -24,7 +24,13 @@ from app.workbench.memory import kept
 from app.workbench.models import DEMO, Model
 from app.workbench.rooms import model_room
 
-SCORES = Path(__file__).resolve().parents[2] / "assets" / "demo" / "surprise.json"
+DEMO_FILES = Path(__file__).resolve().parents[2] / "assets" / "demo"
+DRAWN, PHYSICS = "surprise.json", "surprise_physics.json"
+TITLES = {
+    PHYSICS: ("In the physics world", "behind a screen"),
+    DRAWN: ("In the drawn world, when the model had 5,000 steps behind it", "behind a post"),
+}
+"""Of each file of scores: whose clips they are of, and what hides the violation."""
 BARE = {"displayModeBar": False}
 
 
@@ -238,7 +244,7 @@ def what_it_proves(score: dict | None) -> str:
 
 def score_of(kind: str, hidden: bool) -> dict | None:
     """The committed score of the model's on sets of this kind."""
-    cases = (committed() or {"cases": []})["cases"]
+    cases = committed(DRAWN)["cases"]
     found = (one for one in cases if (one["kind"], one["hidden"]) == (kind, hidden))
     return next((one["model"]["sets"] for one in found), None)
 
@@ -250,21 +256,18 @@ def scores(model: Model) -> None:
         command = f"python -m vjepa surprise --model {shlex.quote(model.address.name)}"
         st.code(command, language="bash", wrap_lines=True)
         return
-    table = committed()
-    if table is None:
-        st.info("There are no scores yet: make them with python benchmarks/surprise_pairs.py.")
-        return
     from app.surprise.charts import accuracies
 
-    st.markdown(
-        f"**How often the impossible surprises more**: {table['scenes']} held-out scenes of each "
-        "kind, two pairs in each, measured with the bundled model after its first 5,000 steps",
-        help=SCORE_HELP,
-    )
-    st.plotly_chart(accuracies(table["cases"]), key="surprise_scores", config=BARE, alt=SCORES_ALT)
+    st.markdown("**How often the impossible surprises more**", help=SCORE_HELP)
+    for file, (world, behind) in TITLES.items():
+        table = committed(file)
+        st.caption(f"{world}: {table['scenes']} held-out scenes of each kind, two pairs in each")
+        figure = accuracies(table["cases"], behind)
+        alt = f"{SCORES_ALT}. {world}"
+        st.plotly_chart(figure, key=f"surprise_scores_{file}", config=BARE, alt=alt)
 
 
 @st.cache_data(show_spinner=False)
-def committed() -> dict | None:
-    """The scores that ship with the project."""
-    return json.loads(SCORES.read_text(encoding="utf-8")) if SCORES.is_file() else None
+def committed(file: str) -> dict:
+    """Scores that ship with the project."""
+    return json.loads((DEMO_FILES / file).read_text(encoding="utf-8"))

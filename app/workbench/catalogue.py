@@ -7,7 +7,8 @@ that a visitor sees who asks for none.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -30,12 +31,14 @@ class BundledClip:
         frame: the frame that it opens at, from 0; the first one with something hidden where the
             mask hides nothing there.
         licence: of the clip.
+        labels: what happens, and to what, where our physics world drew it: classes by task.
     """
 
     title: str
     mask: str = ""
     frame: int = 0
     licence: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache

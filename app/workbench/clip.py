@@ -169,7 +169,10 @@ def _bundled_clip(address: ClipAddress, model: Model) -> Clip:
     path = bundled_clips().get(address.name)
     if path is None:
         raise InputError("There is no such clip: pick one from the row.")
-    return _read(path, catalogue()[address.name].title, address, model)
+    entry = catalogue()[address.name]
+    clip = _read(path, entry.title, address, model)
+    whole = address == ClipAddress(name=address.name)  # of another part or pace it may not be true
+    return replace(clip, labels=entry.labels) if whole else clip
 
 
 def is_world(name: str) -> bool:

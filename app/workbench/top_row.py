@@ -54,7 +54,7 @@ def choose(state: State) -> Clip:
     with st.container(horizontal=True, vertical_alignment="center", key="clips"):
         components.picker(tiles(state, clip), key=PICKER)
         upload_menu(state)
-        (scene_menu if clip.labels else timing_menu)(state)
+        (scene_menu if state.address.kind == "world" else timing_menu)(state)
         model_menu(state)
     return clip
 

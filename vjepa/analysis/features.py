@@ -32,6 +32,8 @@ from vjepa.data.views import readable
 from vjepa.errors import InputError
 from vjepa.model import normalize_features
 from vjepa.training import step_generator
+from vjepa.world.physics import PhysicsBatch, PhysicsWorld
+from vjepa.world.physics_store import draw_labelled
 from vjepa.world.world import World, WorldBatch
 
 log = logging.getLogger(__name__)
@@ -130,6 +132,63 @@ def middle_box(batch: WorldBatch, side: int) -> Float[Tensor, "b 4"]:
     """The whole actor in the middle frame, as far as it is in the frame, in frame sides."""
     middle = batch.amodal_boxes[:, batch.amodal_boxes.shape[1] // 2]
     return (middle / side).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class LabelledPhysics:
+    """Clips of the physics world, the same ones for the same seed; MuJoCo draws them.
+
+    Attributes:
+        split: "train" or "test", which has its own sizes, places, materials and pairings.
+        count: how many; fewer are the first of more.
+        config: gives the clips' size.
+        processes: that draw side by side.
+        seed: of the clips.
+    """
+
+    split: str
+    count: int
+    config: ModelConfig
+    processes: int = 2
+    seed: int = 0
+    views = clips = 1
+    labels = np.dtype([("index", "i8"), ("event", "i8"), ("shape", "i8")])
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def name(self) -> str:
+        return f"physics, {self.split}"
+
+    @property
+    def world(self) -> PhysicsWorld:
+        """Draws the clips."""
+        return PhysicsWorld(self.config.image_size, self.config.num_frames, split=self.split)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the first clip as it is drawn."""
+        first = self.world.frames((self.seed, 0))
+        return _hash(self.name, str(self.seed), first.tobytes())
+
+    def stream(self, start: int) -> Iterator[Piece]:
+        """Clips and labels from index `start` on.
+
+        Raises:
+            InputError: MuJoCo or OpenGL is missing.
+        """
+        settings = {"seed": self.seed, "processes": self.processes}
+        with tqdm(total=self.count, initial=start, desc=self.name, unit="clip") as bar:
+            for batch in draw_labelled(self.world, start, self.count, **settings):
+                yield batch.frames.numpy()[:, None, None], self._labels(bar.n, batch)
+                bar.update(len(batch.frames))
+
+    def _labels(self, first: int, batch: PhysicsBatch) -> Shaped[np.ndarray, " b"]:
+        labels = np.empty(len(batch.frames), self.labels)
+        labels["index"] = first + np.arange(len(labels))
+        labels["event"], labels["shape"] = batch.event, batch.shape
+        return labels
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,27 @@ import numpy as np
 from jaxtyping import Float, Int64
 from tqdm.auto import tqdm
 
-from vjepa.analysis.features import FrozenModel, LabelledVideoClips, LabelledWorld, Tokens, encode
+from vjepa.analysis.features import (
+    FrozenModel,
+    LabelledClips,
+    LabelledPhysics,
+    LabelledVideoClips,
+    LabelledWorld,
+    Tokens,
+    encode,
+)
 from vjepa.analysis.fit import FITTED, TRAINED, ask, fit, fit_estimator
 from vjepa.analysis.intervals import interval, share_interval
-from vjepa.analysis.tasks import WORLD_TASKS, Classification, Task
+from vjepa.analysis.tasks import PHYSICS_TASKS, WORLD_TASKS, Classification, Task
 from vjepa.baselines import load_pixel_prediction, random_twin
+from vjepa.config import ModelConfig
 from vjepa.data.datasets import LabelledVideos, require_classes
 from vjepa.errors import InputError
 from vjepa.formats.published import ASSETS
 from vjepa.model import VJEPA
 
 PROBES = (*TRAINED, *FITTED)
+ALL_TASKS = WORLD_TASKS | PHYSICS_TASKS
 FEWEST_CLIPS = 10
 
 Trial = tuple[str, float, int]
@@ -191,12 +201,13 @@ def probe_world(
     others: Mapping[str, FrozenModel] | None = None,
     cache: Path = CACHE,
 ) -> list[dict]:
-    """Probes a model and its baselines on the same clips of the world.
+    """Probes a model and its baselines on the same clips of one of the worlds.
 
     Args:
         model: frozen.
-        tasks, probes: names in WORLD_TASKS and PROBES; one result each pair and share of labels.
-        level: difficulty of the world.
+        tasks, probes: names in WORLD_TASKS, or in PHYSICS_TASKS, and in PROBES; one result each
+            pair and share of labels.
+        level: difficulty of the drawn world.
         train_clips, test_clips: how many.
         seeds: of the labels that a share consists of, and of a probe's first weights.
         labels: shares of the training clips' labels that are learned from, 0..1.
@@ -207,18 +218,33 @@ def probe_world(
         what `compare.table` returns.
 
     Raises:
-        InputError: an unknown task or probe, too few clips, an impossible share.
+        InputError: an unknown task or probe, tasks of both worlds, too few clips, an impossible
+            share; MuJoCo is missing for the physics world.
     """
     _check_names(tasks, probes)
     _check_runs(labels, seeds)
     if train_clips < 100 or test_clips < 10:
         raise InputError("A probe needs at least 100 training clips and 10 test clips.")
     models = {"model": model, **baselines_of(model), **(others or {})}
-    train = encode(models, LabelledWorld(level, "train", train_clips, model.config), cache)
-    test = encode(models, LabelledWorld(level, "test", test_clips, model.config), cache)
-    about = {"level": level, "train_clips": train_clips, "test_clips": test_clips}
-    asked = [WORLD_TASKS[name] for name in tasks]
+    counts = {"train": train_clips, "test": test_clips}
+    drawn = set(tasks) <= set(WORLD_TASKS)
+    train, test = (
+        encode(models, _drawn_clips(drawn, level, split, count, model.config), cache)
+        for split, count in counts.items()
+    )
+    world = {"level": level} if drawn else {"world": "physics"}
+    about = world | {f"{split}_clips": count for split, count in counts.items()}
+    asked = [ALL_TASKS[name] for name in tasks]
     return [about | row for row in compare(train, test, asked, probes, labels, seeds)]
+
+
+def _drawn_clips(
+    drawn: bool, level: int, split: str, count: int, config: ModelConfig
+) -> LabelledClips:
+    """Clips of the drawn world, or of the physics world."""
+    if drawn:
+        return LabelledWorld(level, split, count, config)
+    return LabelledPhysics(split, count, config)
 
 
 def probe_videos(
@@ -267,10 +293,14 @@ def probe_videos(
 
 
 def _check_names(tasks: Sequence[str], probes: Sequence[str]) -> None:
-    for kind, given, known in (("task", tasks, WORLD_TASKS), ("probe", probes, PROBES)):
+    for kind, given, known in (("task", tasks, ALL_TASKS), ("probe", probes, PROBES)):
         for name in given:
             if name not in known:
                 raise InputError(f"There is no {kind} {name!r}; choose one of {', '.join(known)}.")
+    if not any(set(tasks) <= set(world) for world in (WORLD_TASKS, PHYSICS_TASKS)):
+        raise InputError(
+            f"{', '.join(tasks)} are asked of clips of different worlds: ask for tasks of one."
+        )
 
 
 def _check_runs(labels: Sequence[float], seeds: Sequence[int]) -> None:

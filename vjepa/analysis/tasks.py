@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vjepa.analysis.linear import LogisticProbe, RidgeProbe
 from vjepa.errors import InputError
+from vjepa.world.physics import EVENT_NAMES, SHAPE_NAMES
 from vjepa.world.world import CATEGORIES, MOTIONS
 
 NEIGHBOURS = {"metric": "cosine", "weights": "distance"}
@@ -152,4 +153,9 @@ WORLD_TASKS: dict[str, Task] = {
     "motion": Classification("motion", MOTIONS),
     "location": Location(),
 }
-"""What is asked of the world's clips, by name."""
+"""What is asked of the drawn world's clips, by name."""
+PHYSICS_TASKS: dict[str, Task] = {
+    "event": Classification("event", EVENT_NAMES),
+    "shape": Classification("shape", SHAPE_NAMES),
+}
+"""What is asked of the physics world's."""
