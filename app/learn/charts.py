@@ -125,7 +125,7 @@ def trainings(runs: Mapping[str, Sequence[Any]], steps: int) -> go.Figure:
         steps: of a whole training.
     """
     titles = ("loss", "spread", "rank")
-    figure = make_subplots(cols=3, column_titles=titles, horizontal_spacing=0.07)
+    figure = make_subplots(cols=3, column_titles=titles, horizontal_spacing=0.11)
     for number, (title, checks) in enumerate(runs.items()):
         newest = number == len(runs) - 1
         line = {"color": LINES[number % len(LINES)], "width": 3 if newest else 1.5}
