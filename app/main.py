@@ -76,7 +76,7 @@ PAGES = (
     Entry(
         "Evaluation",
         ":material/monitoring:",
-        "How far decoded predictions can be trusted: scores over hundreds of clips.",
+        "How far decoded predictions can be trusted: scores on held-out clips.",
         evaluation.page,
     ),
     Entry(
