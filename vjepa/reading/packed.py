@@ -76,16 +76,19 @@ def _open(path: Path, threads: int = 1) -> Any:
 
 def _frames(reader: Any, indices: list[int], crop: Crop) -> ReadFrames:
     places = sorted(set(indices))
-    frames = zip(places, reader.get_batch(places).asnumpy(), strict=True)
-    read = {i: crop(_rgb(frame)) for i, frame in frames}
+    try:
+        frames = reader.get_batch(places).asnumpy()
+    except import_decord().DECORDError:  # a batch has no room for rows that are padded: see `_rgb`
+        frames = [reader[place].asnumpy() for place in places]
+    read = {i: crop(_rgb(frame)) for i, frame in zip(places, frames, strict=True)}
     return ReadFrames(np.stack([read[i] for i in indices]))
 
 
 def _rgb(frame: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
     """A frame as it was meant: at some widths (48, 96, 144) decord takes a row's end for channels.
 
-    Rows are padded; where the padded length is a multiple of the width, the frame comes with more
-    than three channels and its pixels displaced.
+    Rows are padded, by more where the processor has wider registers; where the padded length is a
+    multiple of the width, the frame comes with more than three channels and its pixels displaced.
     """
     height, width, _ = frame.shape
     return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
