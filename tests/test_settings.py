@@ -25,7 +25,10 @@ KEPT = {
         "happens": ("violation", "segmented_control", "teleport"),
         "post": ("behind_post", "toggle", False),
     },
-    "probes.page": {"probe": ("probe_task_event", "segmented_control", "motion")},
+    "probes.page": {
+        "probe": ("probe_task_event", "segmented_control", "motion"),
+        "probed": ("probe_world", "segmented_control", "drawn world"),
+    },
     "evaluation.page": {"cases": ("case_ranking", "segmented_control", "gain")},
 }
 

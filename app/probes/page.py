@@ -44,7 +44,6 @@ EVALUATION_HELP = (
 )
 MEASURED = "Measured with the bundled model as it was after its first 5,000 steps."
 BARS = "Bars: 95 % intervals over clips. Dotted: chance."
-ON_PHYSICS, ON_DRAWN = "demo/probes_physics.json", "demo/probes.json"
 LABELS_HELP = (
     "How much a probe can do with 5, 10, 50 and 100 % of the labels. Good features need few."
 )
@@ -203,16 +202,45 @@ def bars(readings: dict[str, ProbeReading], classes: tuple[str, ...], truth: str
     return class_bars(named, shares, 1 / len(classes))
 
 
+def physics_caption(table: dict) -> str:
+    """What was measured on the physics world, in a sentence."""
+    made = table["settings"]
+    return (
+        f"Learned from {made['train_clips']:,} clips, asked about "
+        f"{made['test_clips']:,} with sizes, places, materials and pairings of shape and colour "
+        f"that they never saw. {BARS}"
+    )
+
+
+def drawn_caption(table: dict) -> str:
+    """The same of the drawn world."""
+    made = table["settings"]
+    return (
+        f"Level {made['level']}: learned from {made['train_clips']:,} clips, "
+        f"asked about {made['test_clips']:,} with objects and backdrops that they never saw. "
+        f"{BARS} {MEASURED}"
+    )
+
+
+WORLDS = {
+    "physics world": ("demo/probes_physics.json", physics_caption),
+    "drawn world": ("demo/probes.json", drawn_caption),
+}
+"""Whose clips were probed: the scores, and what they are of."""
+
+
 @st.fragment
 def evaluation() -> None:
     """The committed tables: a model, its baselines, the same probes; the paper's own numbers."""
     from app.probes import charts
 
     st.subheader("On held-out clips", help=EVALUATION_HELP, divider="grey")
-    physics, drawn = committed(ON_PHYSICS), committed(ON_DRAWN)
-    compare(physics, physics_caption(physics))
-    compare(drawn, drawn_caption(drawn))
-    rows = physics["rows"] + drawn["rows"]
+    look = {"label": "Clips", "key": "probe_world"}
+    world = settings.segments(st, "probed", list(WORLDS), next(iter(WORLDS)), **look)
+    file, caption = WORLDS[world]
+    table = committed(file)
+    compare(table, caption(table))
+    rows = table["rows"]
     kinds = list(dict.fromkeys(row["probe"] for row in rows))
     look = {"label": "With fewer labels", "key": "probe_labels", "help": LABELS_HELP}
     kind = settings.segments(st, "labels", kinds, kinds[0], **look)
@@ -241,26 +269,6 @@ def by_task(rows: list[dict], drawn: Callable[[list[dict]], Any], by: str) -> No
             st.markdown(f"**{task}** ({here[0]['metric']})")
             alt = f"{task}: V-JEPA, pixel prediction and random weights, {by}"
             st.plotly_chart(drawn(here), key=f"{task}_{by}", config=BARE, alt=alt)
-
-
-def physics_caption(table: dict) -> str:
-    """What was measured on the physics world, in a sentence."""
-    made = table["settings"]
-    return (
-        f"**Physics world**: learned from {made['train_clips']:,} clips, asked about "
-        f"{made['test_clips']:,} with sizes, places, materials and pairings of shape and colour "
-        f"that they never saw. {BARS}"
-    )
-
-
-def drawn_caption(table: dict) -> str:
-    """The same of the drawn world."""
-    made = table["settings"]
-    return (
-        f"**Drawn world**, level {made['level']}: learned from {made['train_clips']:,} clips, "
-        f"asked about {made['test_clips']:,} with objects and backdrops that they never saw. "
-        f"{BARS} {MEASURED}"
-    )
 
 
 def differences(rows: list[dict]) -> str:

@@ -19,7 +19,18 @@ from vjepa.errors import InputError
 
 SETTINGS = (
     *("layer", "fit", "points", "axes", "colour", "predictions"),
-    *("denoising", "centred", "probe", "labels", "happens", "post", "scene", "clips", "cases"),
+    *(
+        "denoising",
+        "centred",
+        "probe",
+        "probed",
+        "labels",
+        "happens",
+        "post",
+        "scene",
+        "clips",
+        "cases",
+    ),
     *("lesson", "share", "draw", "at", "noise", "stop", "average", "guess", "often", "far"),
     *("cut", "moment", "seed_of", "static"),
 )
