@@ -80,6 +80,22 @@ def test_decord_and_the_reader_agree_frame_by_frame(folder, tmp_path):
             read_frames(path, 48, 16, start=9.0)
 
 
+def test_frames_are_read_one_by_one_where_a_batch_has_no_room_for_them(
+    folder, tmp_path, monkeypatch
+):
+    """As on processors with wide registers, at widths like 96: there rows are padded."""
+    decord = packed.import_decord()
+
+    def too_small(*_):
+        raise decord.DECORDError("from_size == to_size")
+
+    in_process(open_splits(folder), tmp_path / "pack")
+    monkeypatch.setattr(decord.VideoReader, "get_batch", too_small)
+    for path in open_dataset(tmp_path / "pack").paths:
+        fast, slow = packed.read(path, WHOLE).frames, reader.read(path, WHOLE).frames
+        assert numbers(fast) == numbers(slow)
+
+
 def test_frames_and_rate_are_those_of_the_source(folder, tmp_path):
     in_process(open_splits(folder), tmp_path / "pack")
     for source, step in (("falls down/a.avi", 2), ("falls down/b.mkv", 2), ("goes/a.ts", 2)):
