@@ -16,7 +16,7 @@ from decoder.media import write_mp4
 from decoder.scoring.hide import thing_mask
 from vjepa.config import preset
 from vjepa.data.clips import BUNDLED, DEFAULT_FPS
-from vjepa.world.physics import EVENT_NAMES, SHAPE_NAMES, PhysicsWorld
+from vjepa.world.physics import EVENT_NAMES, PhysicsWorld
 
 SIDE, SEED = 224, 3119511124627235423
 CLIPS = {
@@ -39,8 +39,8 @@ def bundle(number: int, title: str, start: int, name: str) -> dict:
     drawn = PhysicsWorld(config.image_size, config.num_frames, split="test").clip((SEED, number))
     mask = thing_mask(torch.from_numpy(drawn["segmentation"] == 1), config, start)
     middle = (start + config.grid[0]) * config.tubelet_size // 2
-    labels = {"event": EVENT_NAMES[drawn["event"]], "shape": SHAPE_NAMES[drawn["shape"]]}
     shown = {"mask": to_link(mask.numpy()), "frame": middle}
+    labels = {"event": EVENT_NAMES[drawn["event"]]}
     return {"title": title, **shown, "licence": LICENCE, "labels": labels}
 
 

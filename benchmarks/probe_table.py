@@ -26,18 +26,21 @@ from tqdm import tqdm
 
 import vjepa
 from vjepa.analysis.attentive import save_probe
-from vjepa.analysis.features import (
-    LabelledClips,
-    LabelledPhysics,
-    LabelledWorld,
-    Tokens,
-    encode,
-)
+from vjepa.analysis.features import Tokens, encode
 from vjepa.analysis.fit import Recipe, fit
-from vjepa.analysis.probe import CACHE, PROBES, Scores, Trial, baselines_of, choose, measure, table
+from vjepa.analysis.probe import (
+    CACHE,
+    PROBES,
+    Scores,
+    Trial,
+    baselines_of,
+    choose,
+    labelled_clips,
+    measure,
+    table,
+)
 from vjepa.analysis.tasks import PHYSICS_TASKS, WORLD_TASKS, Task
 from vjepa.checkpoint import BUNDLED
-from vjepa.config import ModelConfig
 
 LABELS = (1.0, 0.5, 0.1, 0.05)
 TASKS = {"drawn": WORLD_TASKS, "physics": PHYSICS_TASKS}
@@ -112,15 +115,6 @@ def save_app_probes(train: Tokens, folder: Path, world: str, settings: dict) -> 
         save_probe(probe, folder / task.name, {"task": task.name, **recipe})
 
 
-def labelled(
-    options: argparse.Namespace, split: str, count: int, config: ModelConfig
-) -> LabelledClips:
-    """The clips that are asked about."""
-    if options.world == "drawn":
-        return LabelledWorld(options.level, split, count, config)
-    return LabelledPhysics(split, count, config)
-
-
 def main() -> None:
     """Writes the table and the app's probes, and prints the table as one line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -133,19 +127,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=BUNDLED["demo"].parent)
     options = parser.parse_args()
     counts = {"train_clips": options.train_clips, "test_clips": options.test_clips}
-    drawn = options.world == "drawn"
-    settings = ({"level": options.level} if drawn else {"world": "physics"}) | counts
+    world = {"level": options.level} if options.world == "drawn" else {"world": "physics"}
+    settings, asked = world | counts, TASKS[options.world]
     model, watch = vjepa.load("demo"), Stopwatch()
     models = {"model": model, **baselines_of(model)}
     tokens = {}
     for split in ("train", "test"):
-        clips = labelled(options, split, settings[f"{split}_clips"], model.config)
+        count = settings[f"{split}_clips"]
+        clips = labelled_clips(tuple(asked), options.level, split, count, model.config)
         with watch.stage(f"draw and encode {split} clips"):
             tokens[split] = encode(models, clips, options.cache)
     done = DoneRuns(options.cache / "done", settings, tokens["train"], tokens["test"])
     with watch.stage("fit and ask all probes"):
-        tasks = list(TASKS[options.world].values())
-        rows = score(done, tokens["train"], tokens["test"], tasks, options.seeds)
+        rows = score(done, tokens["train"], tokens["test"], list(asked.values()), options.seeds)
     with watch.stage("probes of the app"):
         learned = tokens["train"]["model"]
         save_app_probes(learned, options.out / "probes", options.world, settings)

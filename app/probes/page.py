@@ -300,10 +300,9 @@ def paper_tables(paper: dict) -> None:
 
 
 @st.cache_data(show_spinner=False)
-def committed(path: str) -> dict | None:
+def committed(path: str) -> dict:
     """A JSON file that ships with the project."""
-    file = ASSETS / path
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return json.loads((ASSETS / path).read_text(encoding="utf-8"))
 
 
 def words(name: str) -> str:

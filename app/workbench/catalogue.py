@@ -31,7 +31,7 @@ class BundledClip:
         frame: the frame that it opens at, from 0; the first one with something hidden where the
             mask hides nothing there.
         licence: of the clip.
-        labels: what happens, and to what, where our physics world drew it: classes by task.
+        labels: what happens, where our physics world drew it: the true class by task.
     """
 
     title: str

@@ -227,22 +227,29 @@ def probe_world(
         raise InputError("A probe needs at least 100 training clips and 10 test clips.")
     models = {"model": model, **baselines_of(model), **(others or {})}
     counts = {"train": train_clips, "test": test_clips}
-    drawn = set(tasks) <= set(WORLD_TASKS)
     train, test = (
-        encode(models, _drawn_clips(drawn, level, split, count, model.config), cache)
+        encode(models, labelled_clips(tasks, level, split, count, model.config), cache)
         for split, count in counts.items()
     )
-    world = {"level": level} if drawn else {"world": "physics"}
+    world = {"level": level} if set(tasks) <= set(WORLD_TASKS) else {"world": "physics"}
     about = world | {f"{split}_clips": count for split, count in counts.items()}
     asked = [ALL_TASKS[name] for name in tasks]
     return [about | row for row in compare(train, test, asked, probes, labels, seeds)]
 
 
-def _drawn_clips(
-    drawn: bool, level: int, split: str, count: int, config: ModelConfig
+def labelled_clips(
+    tasks: Sequence[str], level: int, split: str, count: int, config: ModelConfig
 ) -> LabelledClips:
-    """Clips of the drawn world, or of the physics world."""
-    if drawn:
+    """Clips of the world that the tasks are asked of.
+
+    Args:
+        tasks: names in WORLD_TASKS, or in PHYSICS_TASKS.
+        level: difficulty, which the drawn world has.
+        split: "train" or "test".
+        count: how many.
+        config: gives their size.
+    """
+    if set(tasks) <= set(WORLD_TASKS):
         return LabelledWorld(level, split, count, config)
     return LabelledPhysics(split, count, config)
 
