@@ -36,6 +36,8 @@ from painted import encode, painted  # noqa: E402
 from tiny import TINY  # noqa: E402
 from visitor import Visitor  # noqa: E402
 
+from app.workbench.models import DEMO  # noqa: E402
+
 EVERY = 300.0
 """Seconds between two reports."""
 GLANCE = 15.0
@@ -187,7 +189,7 @@ class Regular:
 
     def change_model(self) -> None:
         """To the other model, until it is here."""
-        title = "demo" if self.other else SMALL
+        title = DEMO.address.title if self.other else SMALL
         before = self.here.finished
         self.here.choose("model", title)
         self.here.listen(lambda: self.other == (title == SMALL), PATIENCE)

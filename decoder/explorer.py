@@ -195,6 +195,11 @@ class Explorer:
             train_command(name, model.config, **size),
         )
 
+    def beside(self) -> Explorer:
+        """The same model and decoder with a clip of its own: for another thread, side by side."""
+        pipeline = self.pipeline.beside() if self.pipeline else None
+        return Explorer(self.model, pipeline, self.card, self.train_command)
+
     @property
     def config(self) -> ModelConfig:
         """Shape of the model."""

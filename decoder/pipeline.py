@@ -40,6 +40,11 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(network=network, scheduler=scheduler, vae=vae)
 
+    def beside(self) -> PredictionDecoderPipeline:
+        """The same network with a scheduler of its own, which keeps where a sample is."""
+        own = self.scheduler.from_config(self.scheduler.config)
+        return PredictionDecoderPipeline(self.network, own, self.vae)
+
     def canvas(self, config: ModelConfig) -> Canvas:
         """What is drawn on, for a model's clips."""
         return Pixels(config) if self.vae is None else Latents(self.vae, config)

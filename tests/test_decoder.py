@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +140,20 @@ def test_the_same_seed_gives_the_same_sample_after_loading(explorer, model_folde
     second = again.predict(mask, seeds=(3, 4), steps=2)
     np.testing.assert_array_equal(first.frames, second.frames)
     assert (first.frames[0] != first.frames[1]).any()
+
+
+def test_side_by_side_each_answers_about_its_own_clip(explorer, frames, mask):
+    clips = {explorer.beside(): frames, explorer: 255 - frames}
+    for one, given in clips.items():
+        one.set_clip(given)
+    # with fewer threads, or more, last bits of float32 are others
+    same = {"initializer": torch.set_num_threads, "initargs": (torch.get_num_threads(),)}
+    with ThreadPoolExecutor(2, **same) as pool:
+        asked = [pool.submit(one.predict, mask, steps=20) for one in clips]
+    for given, found in zip(clips.values(), asked, strict=True):
+        explorer.set_clip(given)
+        alone = explorer.predict(mask, steps=20).frames
+        np.testing.assert_array_equal(found.result().frames, alone)
 
 
 def test_visible_pixels_are_the_clip_s_own(explorer, frames, mask):

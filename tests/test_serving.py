@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
+import torch
 
 from app.workbench import memory
 from app.workbench.memory import Memory, kept, size_of
@@ -103,6 +104,20 @@ def test_work_of_one_lane_never_runs_twice_at_once():
     assert max(most) == 1
 
 
+def test_work_of_a_lane_with_seats_runs_side_by_side_with_a_share_of_the_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")
+    queue, both = FairQueue(), threading.Barrier(2)
+
+    def work():
+        both.wait(PATIENCE)
+        return torch.get_num_threads()
+
+    asked = [queue.submit("small", number, work, seats=2) for number in range(4)]
+    assert [one.result(PATIENCE) for one in asked] == [3] * 4
+    assert queue.submit("large", "a", torch.get_num_threads).result(PATIENCE) == 6
+    torch.set_num_threads(torch.get_num_threads())  # threads to come begin with as many as here
+
+
 def test_errors_are_the_asker_s_and_the_lane_goes_on():
     queue = FairQueue()
     with pytest.raises(ZeroDivisionError):
@@ -115,7 +130,8 @@ def test_threads_end_with_their_work(monkeypatch):
     queue = FairQueue()
     for lane in range(20):
         queue.submit(lane, "a", lambda: None).result(PATIENCE)
-    threads = list(queue.threads.values())
+        queue.submit(lane, "b", lambda: None, seats=2).result(PATIENCE)
+    threads = [thread for those in list(queue.threads.values()) for thread in list(those)]
     for thread in threads:
         thread.join(PATIENCE)
     assert not queue.threads and not queue.lanes

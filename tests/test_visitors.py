@@ -15,6 +15,7 @@ import browser
 import numpy as np
 import psutil
 import pytest
+from siege import APOLOGY
 from visitor import ConnectionClosed, Visitor, fetched
 
 from app.mask_and_decode import answers
@@ -213,6 +214,18 @@ def test_a_hostile_link_is_one_sentence_and_the_page(address, query):
         one.wait_for_answer()
         one.listen(lambda: any(text.endswith((".", "anew.")) for text in one.texts))
         assert not one.exceptions
+
+
+def test_words_that_no_menu_offers_count_as_nothing(visitor):
+    painter = visitor.pieces["painter"].note["clip"]["id"]
+    assert {"model", "level", "thing", "event", "mask token"} <= set(visitor.menus)
+    for menu in list(visitor.menus):
+        before = visitor.finished
+        visitor.choose(menu, "nothing of the kind")
+        visitor.listen(lambda now=before: visitor.finished > now)
+    assert not [text for text in visitor.texts if APOLOGY in text]
+    assert not visitor.exceptions
+    assert visitor.pieces["painter"].note["clip"]["id"] == painter
 
 
 def test_who_leaves_is_no_longer_waited_for(address, visitor):

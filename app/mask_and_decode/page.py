@@ -266,7 +266,8 @@ def more(state: State) -> None:
 
 def take_token(state: State) -> None:
     """Asks with another mask token from now on."""
-    token = answer_of(f"mask_token_{state.model.id}")
+    offered = range(state.model.config.num_mask_tokens)
+    token = answer_of(f"mask_token_{state.model.id}", offered)
     state.mask_token = state.mask_token if token is None else token
 
 

@@ -15,6 +15,7 @@ from streamlit.logger import get_logger
 from app.workbench import models
 from app.workbench.live import the_watched
 from app.workbench.memory import the_memory
+from app.workbench.queue import threads
 from app.workbench.rooms import all_rooms, model_room
 from app.workbench.uploads import all_guests, set_quota
 
@@ -35,7 +36,7 @@ def keep_house() -> Thread:
     log.info(
         "%d threads (OMP_NUM_THREADS %s), which wait %sly (OMP_WAIT_POLICY); "
         "%.1f GB are kept at most (--memory)",
-        *(_cores(), os.environ.get("OMP_NUM_THREADS", "not set")),
+        *(threads(), os.environ.get("OMP_NUM_THREADS", "not set")),
         *(os.environ["OMP_WAIT_POLICY"], the_memory().budget / 1e9),
     )
     set_quota()
@@ -100,9 +101,3 @@ def hand_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)
-
-
-def _cores() -> int:
-    """Processors that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future, wait
 from dataclasses import dataclass, field
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -23,6 +25,18 @@ REMEMBERED = 1000
 Result = TypeVar("Result")
 
 
+def threads() -> int:
+    """With which torch computes in all lanes: as many as OpenMP is told, by default the cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(told) if told.isdecimal() and int(told) else cores()
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 @dataclass(eq=False)
 class Ticket:
     """Work that waits for its turn.
@@ -30,16 +44,21 @@ class Ticket:
     Attributes:
         visitor: for whom.
         work: what is to do.
+        threads: with which torch computes then.
         future: gives its result; cancelled where a newer question has taken its place.
     """
 
     visitor: Hashable
     work: Callable[[], Any]
+    threads: int
     future: Future = field(default_factory=Future)
 
 
 class FairQueue:
     """Work in lanes: those of different lanes run side by side, in one lane one after the other.
+
+    A lane may have several seats: so much of its work runs side by side, each with its share of the
+    threads, always the same, so that an answer has the same bits however many wait.
 
     A model is a lane, and so is each kind of long work (opening a model, making a bank), so that
     none of it stands before a question to another model. In a lane the visitor goes first who has
@@ -50,18 +69,18 @@ class FairQueue:
     def __init__(self) -> None:
         self.changed = Condition()
         self.lanes: dict[Hashable, list[Ticket]] = {}
-        self.threads: dict[Hashable, Thread] = {}
+        self.threads: dict[Hashable, list[Thread]] = {}
         self.turns: OrderedDict[Hashable, int] = OrderedDict()
         self.turn = 0
 
     def submit(
-        self, lane: Hashable, visitor: Hashable, work: Callable[[], Result]
+        self, lane: Hashable, visitor: Hashable, work: Callable[[], Result], seats: int = 1
     ) -> Future[Result]:
         """Puts work into a lane; a visitor's work that waits there already is dropped.
 
         The future can be cancelled until the work begins.
         """
-        ticket = Ticket(visitor, work)
+        ticket = Ticket(visitor, work, max(1, threads() // seats))
         with self.changed:
             waiting = self.lanes.setdefault(lane, [])
             for older in [other for other in waiting if other.visitor == visitor]:
@@ -70,7 +89,7 @@ class FairQueue:
                 older.future.set_running_or_notify_cancel()  # wakes who waits for it
             waiting.append(ticket)
             self.turns.setdefault(visitor, self.turn)
-            if lane not in self.threads:
+            if len(self.threads.setdefault(lane, [])) < seats:
                 self._start(lane)
             self.changed.notify_all()
         return ticket.future
@@ -82,12 +101,14 @@ class FairQueue:
 
     def _start(self, lane: Hashable) -> None:
         thread = Thread(target=self._serve, args=(lane,), name=f"lane {lane}", daemon=True)
-        self.threads[lane] = thread
+        self.threads[lane].append(thread)
         thread.start()
 
     def _serve(self, lane: Hashable) -> None:
         """Does the work of a lane until there has been none for a while."""
         while ticket := self._next(lane):
+            if torch := sys.modules.get("torch"):  # not imported before it is needed
+                torch.set_num_threads(ticket.threads)  # of this thread, and of those to come
             try:
                 ticket.future.set_result(ticket.work())
             except BaseException as error:
@@ -100,8 +121,14 @@ class FairQueue:
                 if ticket := self._take(lane):
                     return ticket
                 if not self.changed.wait_for(lambda: self.lanes[lane], LINGER):
-                    del self.lanes[lane], self.threads[lane]
+                    self._leave(lane)
                     return None
+
+    def _leave(self, lane: Hashable) -> None:
+        """Ends this thread's place in a lane, and with its last one the lane."""
+        self.threads[lane].remove(current_thread())
+        if not self.threads[lane]:
+            del self.lanes[lane], self.threads[lane]
 
     def _take(self, lane: Hashable) -> Ticket | None:
         """The ticket whose turn it is; those that were cancelled are dropped."""
@@ -168,9 +195,9 @@ def wait_for(future: Future[Result], *, shared: bool = False) -> Result:
             future.cancel()  # nothing, where it is done
 
 
-def in_turn(lane: Hashable, work: Callable[[], Result]) -> Result:
+def in_turn(lane: Hashable, work: Callable[[], Result], seats: int = 1) -> Result:
     """Does work of this visitor in a lane of the queue."""
-    return wait_for(the_queue().submit(lane, visitor_id(), work))
+    return wait_for(the_queue().submit(lane, visitor_id(), work, seats))
 
 
 def heed(begun: bool) -> None:

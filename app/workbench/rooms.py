@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import streamlit as st
 from streamlit.logger import get_logger
@@ -18,18 +18,34 @@ from streamlit.logger import get_logger
 from app.workbench.clip import Clip
 from app.workbench.memory import the_memory
 from app.workbench.models import DEMO, Model, ModelAddress, default
-from app.workbench.queue import in_turn, is_here, the_queue, wait_for
+from app.workbench.queue import in_turn, is_here, the_queue, threads, wait_for
 from vjepa.errors import InputError
 
 HOLD = 8.0
 """Seconds for which a model that was just asked stays, though another one waits for its place: they
 take turns, and each gets an answer in his."""
+SMALL = 100 << 20
+"""Bytes of a model that one core answers for as fast as several: those then answer side by side.
+Measured with the bundled model, whose matrices two threads multiply a tenth faster than one."""
 OPENING = "opening a model"
 """The lane in which models are read from the disk."""
 GONE = "The model had to make room for another: choose it again."
 
 Result = TypeVar("Result")
 log = get_logger(__name__)
+
+
+@dataclass(eq=False)
+class Desk:
+    """Where a question is worked on.
+
+    Attributes:
+        explorer: the model with a clip of its own.
+        clip_id: which.
+    """
+
+    explorer: Any
+    clip_id: str = ""
 
 
 @dataclass(eq=False)
@@ -42,7 +58,7 @@ class ModelRoom:
         address: which model.
         load: makes its Explorer, in the lane of openings.
         loading: gives the Explorer; None where the model is not to be in memory.
-        shown: the Explorer that was given a clip last, and that clip's id.
+        desks: that nobody works at, of the Explorer and of those that were before it.
         waiting: how many questions are asked and not answered.
         until: when it may leave the memory for another, on the monotonic clock.
         inside: visitors who look through this model.
@@ -53,7 +69,7 @@ class ModelRoom:
     load: Callable[[ModelRoom], Any]
     lock: Lock = field(default_factory=Lock)
     loading: Future | None = None
-    shown: tuple[weakref.ref, str] | None = None
+    desks: WeakKeyDictionary[Any, list[Desk]] = field(default_factory=WeakKeyDictionary)
     waiting: int = 0
     until: float = 0.0
     inside: set[Hashable] = field(default_factory=set)
@@ -113,11 +129,11 @@ class ModelRoom:
             self.loading = None
 
     def ask(self, clip: Clip, work: Callable[[Any], Result]) -> Result:
-        """Does work with the Explorer, in turn.
+        """Does work with the model, in turn.
 
         Args:
             clip: set before the work begins.
-            work: is given the Explorer; what it returns should hold no tensor of the model's.
+            work: is given an Explorer; what it returns should hold no tensor of the model's.
 
         Raises:
             InputError: the work's own, or there is no model to ask.
@@ -126,7 +142,7 @@ class ModelRoom:
         the_memory().find(self.address)  # it is wanted
         with self.held():
             asked = partial(mended, self._work, explorer, clip, work)
-            return in_turn(self.address, asked)
+            return in_turn(self.address, asked, seats_for(explorer))
 
     @contextmanager
     def held(self) -> Iterator[ModelRoom]:
@@ -141,11 +157,25 @@ class ModelRoom:
             self.until = time.monotonic() + HOLD
 
     def _work(self, explorer: Any, clip: Clip, work: Callable[[Any], Result]) -> Result:
-        if self.shown is None or self.shown[0]() is not explorer or self.shown[1] != clip.id:
-            self.shown = None  # should the encoding fail, it is no clip's
-            explorer.set_clip(clip.frames)
-            self.shown = weakref.ref(explorer), clip.id
-        return work(explorer)
+        with self._seated(explorer, clip) as own:
+            return work(own)
+
+    @contextmanager
+    def _seated(self, explorer: Any, clip: Clip) -> Iterator[Any]:
+        """An Explorer that shows the clip and is nobody else's until the block ends."""
+        with self.lock:
+            free = self.desks.setdefault(explorer, [])
+            free.sort(key=lambda desk: desk.clip_id == clip.id)
+            desk = free.pop() if free else Desk(explorer.beside())
+        try:
+            if desk.clip_id != clip.id:
+                desk.clip_id = ""  # should the encoding fail, it is no clip's
+                desk.explorer.set_clip(clip.frames)
+                desk.clip_id = clip.id
+            yield desk.explorer
+        finally:
+            with self.lock:
+                free.append(desk)
 
 
 class Rooms:
@@ -269,6 +299,12 @@ def _explorer(address: ModelAddress) -> Any:
     from decoder import Explorer
 
     return Explorer.load(address.name, num_frames=address.num_frames)
+
+
+def seats_for(explorer: Any) -> int:
+    """How many questions to a model are worked on side by side."""
+    alone = explorer.model.device.type != "cpu" or explorer_bytes(explorer) > SMALL
+    return 1 if alone else threads()
 
 
 def explorer_bytes(explorer: Any) -> int:

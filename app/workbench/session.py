@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,9 +169,16 @@ class State:
         return self.model.mask_token if self.mask_token is None else self.mask_token
 
 
-def answer_of(widget: str) -> Any:
-    """What a widget says to its callback; None where it has gone with its page meanwhile."""
-    return st.session_state.get(widget)
+def answer_of(widget: str, offered: Container | None = None) -> Any:
+    """What a widget says to its callback; None where it has gone with its page meanwhile.
+
+    Args:
+        widget: its key.
+        offered: what a menu has. Streamlit hands on whatever word a browser sends, and that of a
+            page of yesterday may offer what is not there today; that is None too.
+    """
+    answer = st.session_state.get(widget)
+    return answer if offered is None or answer in offered else None
 
 
 def start_state() -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -187,12 +188,13 @@ def scene_menu(state: State) -> None:
 
     level, _ = world_scene(state.address.name)
     things, events = ((ANY, *names) for names in (CATEGORIES, MOTIONS))
+    menus = {"level": range(len(LEVELS)), "thing": things, "event": events}
     with st.popover("Scene", icon=":material/public:"), st.container(width=WIDTH):
         st.caption(SCENE_HELP)
-        st.selectbox("level", range(len(LEVELS)), level, LEVELS.__getitem__, key="world_level")
+        st.selectbox("level", menus["level"], level, LEVELS.__getitem__, key="world_level")
         st.selectbox("thing", things, format_func=in_words, key="world_thing")
         st.selectbox("event", events, format_func=in_words, key="world_event")
-        st.button("Draw", icon=":material/casino:", on_click=draw_world, args=(state,))
+        st.button("Draw", icon=":material/casino:", on_click=draw_world, args=(state, menus))
 
 
 def in_words(name: str) -> str:
@@ -200,9 +202,9 @@ def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def draw_world(state: State) -> None:
+def draw_world(state: State, menus: dict[str, Sequence]) -> None:
     """Chooses another clip of the drawn world, as it was asked for."""
-    level, *wanted = (session.answer_of(f"world_{name}") for name in ("level", "thing", "event"))
+    level, *wanted = (session.answer_of(f"world_{name}", menu) for name, menu in menus.items())
     if level is not None:
         thing, event = (None if name == ANY else name for name in wanted)
         state.choose(find_world(level, thing, event))
@@ -244,7 +246,7 @@ def choice(state: State) -> None:
     st.selectbox(
         "model",
         choices(state),
-        format_func=lambda address: address.title,
+        format_func=ModelAddress.title.fget,  # raises for a word, which has a title() too
         key="model",
         on_change=take_model,
         args=(state,),
@@ -254,7 +256,7 @@ def choice(state: State) -> None:
 
 def take_model(state: State) -> None:
     """Opens the model that was chosen."""
-    if address := session.answer_of("model"):
+    if address := session.answer_of("model", choices(state)):
         state.open(address)
 
 
@@ -288,7 +290,7 @@ def open_path(state: State) -> None:
         return
     try:
         path = str(Path(typed).expanduser())
-        address = ModelAddress(path, session.answer_of("model_frames") or None)
+        address = ModelAddress(path, session.answer_of("model_frames", models.FRAMES) or None)
         models.check(address)
         state.open(address)
     except RuntimeError:  # ~ is nobody's home

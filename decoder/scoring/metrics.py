@@ -17,15 +17,20 @@ Frames = UInt8[np.ndarray, "T H W 3"]
 Samples = UInt8[np.ndarray, "S T H W 3"]
 PixelMask = Bool[np.ndarray, "T H W"]
 
+FILLS = ("mean_colour", "temporal_copy", "interpolation", "inpainting")
+"""What needs no model."""
+
 
 def psnr(frames: Frames, truth: Frames, hidden: PixelMask) -> float:
     """Peak signal-to-noise ratio in dB, of the hidden pixels."""
-    return decibels(squared_error(frames, truth)[hidden].mean())
+    return decibels(squared_error(frames[hidden], truth[hidden]).mean())
 
 
-def squared_error(frames: Frames, truth: Frames) -> Float[np.ndarray, "T H W"]:
+def squared_error(
+    colours: UInt8[np.ndarray, "*P 3"], truth: UInt8[np.ndarray, "*P 3"]
+) -> Float[np.ndarray, "*P"]:
     """Squared error of every pixel, averaged over its colours; in units of 0..255, squared."""
-    return np.square(frames.astype(np.float32) - truth).mean(-1)
+    return np.square(colours.astype(np.float32) - truth).mean(-1)
 
 
 def decibels(mean_squared_error: float | np.floating) -> float:
@@ -135,31 +140,34 @@ def error_by_spread(
 def trivial_fills(truth: Frames, hidden: PixelMask) -> dict[str, Frames]:
     """What needs no model: mean colour, nearest visible moment, in between in time, inpainting."""
     mean = np.where(hidden[..., None], truth[~hidden].mean(0).round().astype(np.uint8), truth)
-    # from the mean, not the truth: OpenCV returns a frame that is hidden whole as it came
-    inpainted = [
-        cv2.inpaint(frame, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
-        for frame, mask in zip(mean, hidden, strict=True)
-    ]
-    return {
-        "mean_colour": mean,
-        "temporal_copy": _temporal_copy(mean, hidden),
-        "interpolation": _interpolation(mean, hidden),
-        "inpainting": np.stack(inpainted),
-    }
+    copied, between, inpainted = mean.copy(), mean.copy(), mean.copy()
+    places = hidden.any(0)  # all others are as they were, at all times
+    copied[:, places] = _temporal_copy(mean[:, places], hidden[:, places])
+    between[:, places] = _interpolation(mean[:, places], hidden[:, places])
+    for frame in hidden.any((1, 2)).nonzero()[0]:
+        # from the mean, not the truth: OpenCV returns a frame that is hidden whole as it came
+        mask = hidden[frame].astype(np.uint8)
+        inpainted[frame] = cv2.inpaint(mean[frame], mask, 3, cv2.INPAINT_TELEA)
+    fills = (mean, copied, between, inpainted)
+    return dict(zip(FILLS, fills, strict=True))
 
 
-def _temporal_copy(filled: Frames, hidden: PixelMask) -> Frames:
+def _temporal_copy(
+    filled: UInt8[np.ndarray, "T P 3"], hidden: Bool[np.ndarray, "T P"]
+) -> UInt8[np.ndarray, "T P 3"]:
     """Each hidden pixel as it was, or will be, at its nearest visible moment."""
     times = np.arange(len(filled))
-    distance = np.abs(times[:, None] - times[None])[..., None, None].astype(np.float32)
-    distance = distance + np.where(hidden, np.inf, 0)[None]  # (T, T', H, W)
+    distance = np.abs(times[:, None] - times[None])[..., None].astype(np.float32)
+    distance = distance + np.where(hidden, np.inf, 0)[None]  # (T, T', P)
     nearest = distance.argmin(1)  # a pixel hidden at all times keeps the mean colour of frame 0
     return np.take_along_axis(filled, nearest[..., None], axis=0)
 
 
-def _interpolation(filled: Frames, hidden: PixelMask) -> Frames:
+def _interpolation(
+    filled: UInt8[np.ndarray, "T P 3"], hidden: Bool[np.ndarray, "T P"]
+) -> UInt8[np.ndarray, "T P 3"]:
     """Each hidden pixel between its last and its next visible moment; the one that there is."""
-    times = np.arange(len(filled))[:, None, None]
+    times = np.arange(len(filled))[:, None]
     before = np.maximum.accumulate(np.where(hidden, -1, times), axis=0)
     after = np.minimum.accumulate(np.where(hidden, len(filled), times)[::-1], axis=0)[::-1]
     first = np.where(before < 0, np.where(after < len(filled), after, 0), before)
@@ -171,7 +179,6 @@ def _interpolation(filled: Frames, hidden: PixelMask) -> Frames:
 
 
 SCORED = ("target", "predicted", "shuffled", "null")
-FILLS = ("mean_colour", "temporal_copy", "interpolation", "inpainting")
 
 
 @dataclass(frozen=True)
