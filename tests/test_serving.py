@@ -3,14 +3,19 @@
 import threading
 import time
 from concurrent.futures import CancelledError
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from tiny import TINY
 
-from app.workbench import memory
+from app.workbench import memory, rooms
 from app.workbench.memory import Memory, kept, size_of
+from app.workbench.models import ModelAddress
 from app.workbench.queue import FairQueue
+from decoder.explorer import Explorer
+from vjepa.model import VJEPA
 
 PATIENCE = 60
 
@@ -231,3 +236,37 @@ def test_a_container_s_limit_counts(tmp_path, monkeypatch):
     assert memory.available() == 1_000_000
     limit.write_text("max\n")
     assert memory.available() > 1_000_000
+
+
+class Clips:
+    """A room with a model of random weights, and what its Explorers encode."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.encoded: list[str] = []
+        monkeypatch.setattr(Explorer, "set_clip", lambda _, frames: self.encoded.append(frames))
+        monkeypatch.setattr(rooms, "_explorer", lambda address: Explorer(VJEPA(TINY)))
+        self.room = rooms.Rooms().room(ModelAddress("tiny"))
+
+    def ask(self, *names: str) -> None:
+        for name in names:
+            self.room.ask(SimpleNamespace(id=name, frames=name), lambda explorer: explorer)
+
+
+def test_a_small_model_keeps_clips_while_their_visitors_take_turns(monkeypatch):
+    clips = Clips(monkeypatch)
+    clips.ask(*"abab")
+    clips.room.tidy()
+    clips.ask("b")
+    assert clips.encoded == ["a", "b"]
+    monkeypatch.setattr(rooms, "REST", 0.0)
+    clips.ask(*"ab")
+    clips.room.tidy()
+    clips.ask("b")
+    assert clips.encoded == ["a", "b", "b"]
+
+
+def test_a_large_model_keeps_one_clip(monkeypatch):
+    monkeypatch.setattr(rooms, "SMALL", 0)
+    clips = Clips(monkeypatch)
+    clips.ask(*"aabab")
+    assert clips.encoded == [*"abab"]

@@ -217,6 +217,7 @@ def test_a_hostile_link_is_one_sentence_and_the_page(address, query):
 
 
 def test_words_that_no_menu_offers_count_as_nothing(visitor):
+    visitor.listen(lambda: visitor.finished > 0)  # the page is whole
     painter = visitor.pieces["painter"].note["clip"]["id"]
     assert {"model", "level", "thing", "event", "mask token"} <= set(visitor.menus)
     for menu in list(visitor.menus):

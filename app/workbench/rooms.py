@@ -27,6 +27,10 @@ take turns, and each gets an answer in his."""
 SMALL = 100 << 20
 """Bytes of a model that one core answers for as fast as several: those then answer side by side.
 Measured with the bundled model, whose matrices two threads multiply a tenth faster than one."""
+DESKS = 24
+"""Clips that stay encoded for a small model, 3 MB each, while their visitors take turns."""
+REST = 60.0
+"""Seconds for which they stay after a question."""
 OPENING = "opening a model"
 """The lane in which models are read from the disk."""
 GONE = "The model had to make room for another: choose it again."
@@ -42,10 +46,12 @@ class Desk:
     Attributes:
         explorer: the model with a clip of its own.
         clip_id: which.
+        until: when it is forgotten unless it is wanted before, on the monotonic clock.
     """
 
     explorer: Any
     clip_id: str = ""
+    until: float = 0.0
 
 
 @dataclass(eq=False)
@@ -142,7 +148,7 @@ class ModelRoom:
         the_memory().find(self.address)  # it is wanted
         with self.held():
             asked = partial(mended, self._work, explorer, clip, work)
-            return in_turn(self.address, asked, seats_for(explorer))
+            return in_turn(self.address, asked, threads() if is_small(explorer) else 1)
 
     @contextmanager
     def held(self) -> Iterator[ModelRoom]:
@@ -165,8 +171,7 @@ class ModelRoom:
         """An Explorer that shows the clip and is nobody else's until the block ends."""
         with self.lock:
             free = self.desks.setdefault(explorer, [])
-            free.sort(key=lambda desk: desk.clip_id == clip.id)
-            desk = free.pop() if free else Desk(explorer.beside())
+            desk = _take(free, explorer, clip.id)
         try:
             if desk.clip_id != clip.id:
                 desk.clip_id = ""  # should the encoding fail, it is no clip's
@@ -175,7 +180,24 @@ class ModelRoom:
             yield desk.explorer
         finally:
             with self.lock:
+                desk.until = time.monotonic() + REST
                 free.append(desk)
+
+    def tidy(self) -> None:
+        """Forgets clips that nobody has asked about for a while."""
+        with self.lock:
+            for free in self.desks.values():
+                free[:] = [desk for desk in free if desk.until > time.monotonic()]
+
+
+def _take(free: list[Desk], explorer: Any, clip_id: str) -> Desk:
+    """A desk that shows the clip already, else a new one, else the one that was left first."""
+    for desk in free:
+        if desk.clip_id == clip_id:
+            free.remove(desk)
+            return desk
+    most = DESKS if is_small(explorer) else 1
+    return free.pop(0) if len(free) >= most else Desk(explorer.beside())
 
 
 class Rooms:
@@ -208,6 +230,7 @@ class Rooms:
         """Closes the rooms that nobody is in any more, but for those of whom the next one sees."""
         lasting = DEMO.address, default()
         for room in self._all():
+            room.tidy()
             for visitor in list(room.inside):
                 if not is_here(visitor):
                     room.leave(visitor)
@@ -301,10 +324,9 @@ def _explorer(address: ModelAddress) -> Any:
     return Explorer.load(address.name, num_frames=address.num_frames)
 
 
-def seats_for(explorer: Any) -> int:
-    """How many questions to a model are worked on side by side."""
-    alone = explorer.model.device.type != "cpu" or explorer_bytes(explorer) > SMALL
-    return 1 if alone else threads()
+def is_small(explorer: Any) -> bool:
+    """Whether a core answers for the model as fast as several."""
+    return explorer.model.device.type == "cpu" and explorer_bytes(explorer) <= SMALL
 
 
 def explorer_bytes(explorer: Any) -> int:
