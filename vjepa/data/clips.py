@@ -36,6 +36,9 @@ BUNDLED = Path(__file__).resolve().parents[2] / "assets" / "clips"
 #: was trained, so 16 frames see about two seconds.
 DEFAULT_FPS = 7.5
 
+LATEST_START = 1e9
+"""Seconds: no video is longer, and later stamps do not fit into a container's 64 bits."""
+
 VIDEO_SUFFIXES = tuple(
     (
         ".3g2 .3gp .3gpp .264 .265 .266 .amv .apng .apv .asf .avc .avi .avs2 .avs3 .bik .bk2 .cavs "
@@ -280,8 +283,8 @@ def square(
 def _check_numbers(image_size: int, num_frames: int, start: float, fps: float | None) -> None:
     if image_size < 1 or num_frames < 1:
         raise InputError(f"A clip of {num_frames} frames at {image_size} px cannot be read.")
-    if not (math.isfinite(start) and start >= 0):
-        raise InputError(f"Start must be zero or more seconds, not {start}.")
+    if not 0 <= start <= LATEST_START:  # nor NaN
+        raise InputError(f"Start must be 0 to {LATEST_START:.0e} seconds, not {start}.")
     if fps is not None and not (math.isfinite(fps) and fps > 0):
         raise InputError(f"Frames per second must be a positive number, not {fps}.")
 
