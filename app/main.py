@@ -98,16 +98,28 @@ READING = Entry(
 
 
 def pages() -> dict[st.Page, Entry]:
-    """The pages as Streamlit has them: the first one at the root, and at its own name too."""
+    """The pages as Streamlit has them: the first one at the root, and at its own name too.
+
+    In the row of pages it stands with the address that the visitor came by, so that it is lit.
+    """
     home, *others = PAGES
-    shown = [(home, "home"), *((entry, entry.path) for entry in others)]
-    found = {
-        st.Page(entry.page, title=entry.title, icon=entry.icon, url_path=path): entry
-        for entry, path in shown
+    named = (st.context.url or "").endswith(f"/{home.path}")
+    shown = [
+        (home, "home", not named),
+        (home, home.path, named),
+        *((entry, entry.path, True) for entry in others),
+        (READING, READING.path, False),
+    ]
+    return {
+        st.Page(
+            entry.page,
+            title=entry.title,
+            icon=entry.icon,
+            url_path=path,
+            visibility="visible" if seen else "hidden",
+        ): entry
+        for entry, path, seen in shown
     }
-    named = st.Page(home.page, title=home.title, url_path=home.path, visibility="hidden")
-    read = st.Page(READING.page, title=READING.title, url_path=READING.path, visibility="hidden")
-    return found | {named: home, read: READING}
 
 
 keep_house()
