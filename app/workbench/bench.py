@@ -19,7 +19,7 @@ from streamlit.logger import get_logger
 
 from app.workbench import components, links, top_row
 from app.workbench.catalogue import opening_frame
-from app.workbench.clip import Clip
+from app.workbench.clip import Clip, clip_id
 from app.workbench.figures import from_bits
 from app.workbench.links import visitor
 from app.workbench.models import DEMO
@@ -122,7 +122,8 @@ def opening_note(state: State) -> str:
 def bench(clip: Clip, draw: Draw, needs_model: bool, picks: bool) -> None:
     """Painter and answers; all that a stroke or a click on a patch runs again."""
     state = visitor()
-    if clip.model != state.model:  # the page was not drawn again since another model came
+    drawn, chosen = (clip.model, clip.id), (state.model, clip_id(state.address, state.model))
+    if drawn != chosen:  # another model came, or a button in here chose another clip
         st.rerun()
     left, right = st.columns([6, 11], gap="medium")
     with left:
