@@ -7,7 +7,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Condition, Thread, current_thread
 from typing import Any, TypeVar
 
@@ -214,7 +214,10 @@ def heed(begun: bool) -> None:
     if not begun and _is_overtaken(context):
         request = context.script_requests.on_scriptrunner_ready()
         if request.type is ScriptRequestType.RERUN:
-            raise RerunException(request.rerun_data)
+            wanted = request.rerun_data
+            if not context.fragment_ids_this_run:  # then the rest of the page is to be drawn too
+                wanted = replace(wanted, fragment_id_queue=[])
+            raise RerunException(wanted)
         st.stop()
 
 
@@ -227,16 +230,17 @@ def overtaken() -> Callable[[], bool]:
 
 
 def _is_overtaken(context) -> bool:
-    """Whether the fragments that run now are to run again.
+    """Whether the fragments that run now, or those of the page that does, are to run again.
 
-    Streamlit finishes a fragment before it runs it again: of ten strokes, painted while the queue
-    was long, the first would be answered before the last. It has no public word for what waits to
-    run; where a later Streamlit has other private ones, each stroke is answered, and a test tells.
+    Streamlit finishes a fragment or a page before it runs a fragment again: of ten strokes, painted
+    while the queue was long, the first would be answered before the last. It has no public word for
+    what waits to run; where a later Streamlit has other private ones, each stroke is answered, and
+    a test tells.
     """
-    requests, running = context.script_requests, context.fragment_ids_this_run
+    requests = context.script_requests
     wanted = getattr(requests, "_rerun_data", None)
-    if not running or wanted is None:
+    if wanted is None or getattr(requests, "_state", None) is not ScriptRequestType.RERUN:
         return False
-    if getattr(requests, "_state", None) is not ScriptRequestType.RERUN:
-        return False
-    return not wanted.is_auto_rerun and set(running) <= set(wanted.fragment_id_queue)
+    asked = set(wanted.fragment_id_queue)
+    running = set(context.fragment_ids_this_run or asked)
+    return bool(asked) and not wanted.is_auto_rerun and running <= asked
