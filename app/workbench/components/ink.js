@@ -128,8 +128,13 @@ function isInside([y, x], points) {
 /** The cell that lies so far down and to the right of another, within the frame. */
 function cellBeside(cell, [down, right]) {
   const [, rows, columns] = stage.grid;
-  const [row, column] = cell ?? [0, 0];
+  const [row, column] = cell ?? middleCell();
   return [clampIndex(row + down, rows), clampIndex(column + right, columns)];
+}
+
+/** Where the cursor begins for who comes by keys. */
+function middleCell() {
+  return stage.grid.slice(1).map((count) => count >> 1);
 }
 
 function clampIndex(value, count) {

@@ -57,6 +57,7 @@ class Painter {
     ink.addEventListener("pointerup", () => this.release());
     ink.addEventListener("pointercancel", () => this.cancel());
     ink.addEventListener("pointerenter", () => this.takeKeys());
+    ink.addEventListener("focus", () => ink.matches(":focus-visible") && this.hover(this.cell ?? middleCell()));
     ink.addEventListener("pointerleave", () => this.hover(null));
     strip.addEventListener("pointerdown", (event) => this.pressStrip(event));
     strip.addEventListener("pointermove", (event) => this.moveStrip(event));

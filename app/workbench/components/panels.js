@@ -90,6 +90,7 @@ class Panels {
     const title = panel.figure.querySelector("span");
     title.textContent = note.title;
     title.dataset.tip = note.tip;
+    panel.figure.querySelector("button").setAttribute("aria-description", note.tip);
     const side = panel.figure.querySelector("small");
     side.className = "";
     if (note.scale) showScale(side, this.answer.colours, note.scale);

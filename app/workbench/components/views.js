@@ -54,7 +54,7 @@ class Views {
         <canvas class="film"></canvas>
         <canvas class="ink" tabindex="0" role="application"></canvas>
       </div>
-      <figcaption><span></span><output></output><small></small></figcaption>`;
+      <figcaption><span tabindex="0"></span><output></output><small></small></figcaption>`;
     this.listen(figure.querySelector(".ink"));
     return figure;
   }
@@ -82,6 +82,7 @@ class Views {
     ink.addEventListener("pointercancel", () => this.picking.end());
     ink.addEventListener("pointerleave", () => this.hover(null));
     ink.addEventListener("keydown", (event) => this.key(event));
+    ink.addEventListener("focus", () => ink.matches(":focus-visible") && this.hover(this.cell ?? middleCell()));
   }
 
   /** A press stops the clip: what is selected belongs to the time step on screen. */
