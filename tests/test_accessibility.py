@@ -1,4 +1,6 @@
-"""For everyone: what axe finds, headings and titles, narrow screens, on every page."""
+"""For everyone: what axe finds, keys, headings and titles, narrow screens, on every page."""
+
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -14,6 +16,7 @@ READY = '.panels[data-answer="shown"], .views[data-shown], .js-plotly-plot, .gal
 WIDTHS = (320, 390, 720)
 SCHEMES = ("light", "dark")
 MENUS = ("Upload", "Timing", "physics", "Link", "More", "Export")
+MOST_STOPS = 300
 FINGERS = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
@@ -35,12 +38,82 @@ def grave(page):
     ]
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_serious(browser, address, name, scheme):
-    page = opened(browser, address, name, color_scheme=scheme)
-    assert not grave(page)
+@pytest.fixture(scope="module", params=PAGES)
+def place(request, browser, address):
+    """One of the pages, opened once for all that is asked of it."""
+    page = opened(browser, address, request.param)
+    yield page
     page.close()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_nothing_serious(place, scheme):
+    place.emulate_media(color_scheme=scheme)
+    place.wait_for_function(
+        "scheme => getComputedStyle(document.querySelector('.stApp')).colorScheme === scheme",
+        arg=scheme,
+    )
+    place.wait_for_timeout(500)  # until charts have followed
+    assert not grave(place)
+
+
+STEP = """() => {
+    const drawn = (one) => (one.matches("input") ? one.parentElement : one); // may itself be unseen
+    const look = (one) => [drawn(one), ...drawn(one).querySelectorAll("*")].map((near) => {
+        const { outline, boxShadow, borderColor, backgroundColor } = getComputedStyle(near);
+        return [outline, boxShadow, borderColor, backgroundColor];
+    }).join();
+    const walk = (window.walk ??= { reached: new Set(), unlit: [] });
+    const { last } = walk;
+    if (last?.one.isConnected && look(last.one) === last.look) walk.unlit.push(last.one.outerHTML);
+    let one = document.activeElement;
+    while (one?.shadowRoot) one = one.shadowRoot.activeElement;
+    walk.last = one && one !== document.body ? { one, look: look(one) } : null;
+    walk.first ??= walk.last?.one;
+    const again = walk.reached.has(one) && one === walk.first;
+    if (walk.last) walk.reached.add(one);
+    return again;
+}"""
+"""Notes what has the focus, and what did not show that it had; whether all have had it."""
+
+MISSED = """() => {
+    const { reached } = window.walk;
+    const POINTED = ["pointer", "crosshair", "ew-resize", "help", "zoom-in"];
+    const near = (one) => [...reached].some((other) => one.contains(other) || other.contains(one));
+    const missed = [];
+    const look = (root) => root.querySelectorAll("*").forEach((one) => {
+        if (one.shadowRoot) look(one.shadowRoot);
+        if (!one.checkVisibility({ visibilityProperty: true, opacityProperty: true })) return;
+        if (!POINTED.includes(getComputedStyle(one).cursor)) return;
+        if (one.matches(":disabled, :disabled *") || one.closest(".js-plotly-plot")) return;
+        const group = one.closest("label, .card, [role=radiogroup]");
+        if (!near(one) && !(group && near(group))) missed.push(one.outerHTML.slice(0, 200));
+    });
+    look(document);
+    return missed;
+}"""
+"""What invites a pointer and had no focus, nor anything in or around it."""
+
+
+def tab_through(page):
+    """Presses Tab until the focus has been everywhere.
+
+    Returns:
+        what invites a pointer and is not reached, and what does not show that it has the focus.
+    """
+    page.add_style_tag(content="* { transition: none !important; }")
+    page.evaluate("delete window.walk")
+    for _ in range(MOST_STOPS):
+        page.keyboard.press("Tab")
+        if page.evaluate(STEP):
+            return page.evaluate(MISSED), page.evaluate("window.walk.unlit")
+    raise AssertionError("The focus does not come back to where it began.")
+
+
+def test_every_control_is_reached_by_tab_and_shows_it(place):
+    missed, unlit = tab_through(place)
+    assert not missed
+    assert not unlit
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -55,6 +128,8 @@ def test_axe_finds_nothing_serious_in_a_lesson(browser, address, scheme):
         lesson.get_by_test_id("stExpanderDetails").wait_for()
         page.wait_for_timeout(500)  # until it has folded out
         assert not grave(page), name
+        if scheme == SCHEMES[0]:
+            assert tab_through(page) == ([], []), name
     page.close()
 
 
@@ -77,6 +152,27 @@ def test_axe_finds_nothing_serious_in_what_opens(browser, address, scheme):
         what.wait_for()
         assert not grave(page), what
         page.keyboard.press("Escape")
+    page.close()
+
+
+def test_what_opens_by_enter_closes_by_escape_and_gives_the_focus_back(browser, address):
+    page = opened(browser, address, "mask-and-decode")
+    openers = [
+        *(
+            (page.get_by_role("button", name=name).last, page.get_by_test_id("stPopoverBody"))
+            for name in MENUS
+        ),
+        (page.locator('[data-part="predictor"] button'), page.locator(".about")),
+        (page.get_by_role("button", name="Tour"), page.get_by_role("dialog", name="Tour")),
+        (page.locator('[data-panel="sample-0"] button'), page.locator("figure.large")),
+    ]
+    for opener, what in openers:
+        opener.focus()
+        page.keyboard.press("Enter")
+        what.wait_for()
+        page.keyboard.press("Escape")
+        what.wait_for(state="hidden")
+        assert opener.evaluate("one => one.getRootNode().activeElement === one"), opener
     page.close()
 
 
@@ -111,20 +207,19 @@ def test_fingers_find_room_and_nothing_lies_over_what_comes_next(browser, addres
     page.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_page_has_its_heading_and_title_and_fits(browser, address, name):
-    page = opened(browser, address, name)
-    heading = page.locator("h1")
+def test_every_page_has_its_heading_and_title_and_fits(place):
+    heading = place.locator("h1")
     assert heading.count() == 1
-    assert heading.inner_text().lower().replace(" ", "-") == name
-    assert page.title() == f"{heading.inner_text()} · V-JEPA Explorer"
+    title = heading.inner_text()
+    assert urlsplit(place.url).path == f"/{title.lower().replace(' ', '-')}"
+    assert place.title() == f"{title} · V-JEPA Explorer"
+    assert place.locator("[aria-current=page]").inner_text().endswith(title)
     for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(500)
-        main = page.get_by_test_id("stMain")
+        place.set_viewport_size({"width": width, "height": 800})
+        place.wait_for_timeout(500)
+        main = place.get_by_test_id("stMain")
         wide, room = main.evaluate("main => [main.scrollWidth, main.clientWidth]")
         assert wide <= room, f"{wide - room} px too wide at {width} px"
-    page.close()
 
 
 OWN_SHIFTS = """

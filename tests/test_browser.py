@@ -15,7 +15,9 @@ from browser import (
 )
 
 from app.workbench import catalogue
+from app.workbench.clip import Upload
 from app.workbench.figures import to_link
+from app.workbench.models import DEMO
 from vjepa.data.clips import bundled_clips, read_frames
 
 DECODED = ("sample-0", "sample-1", "sample-2", "sample-3", "ceiling")
@@ -181,6 +183,51 @@ def test_a_link_opens_the_same_view_in_a_fresh_browser(page, browser):
     for name in DECODED:
         np.testing.assert_array_equal(panel(other, name), panel(page, name))
     context.close()
+
+
+def test_a_link_to_an_upload_says_what_it_needs(tab, address, cup_clip):
+    upload = Upload(cup_clip.name, cup_clip.read_bytes()).address
+    hidden = np.zeros(DEMO.config.grid, bool)
+    hidden[:, 6] = True
+    open_page(tab, f"{address}/?clip={upload.id}&mask={to_link(hidden)}")
+    alert = tab.get_by_test_id("stAlert")
+    assert "upload the file again" in alert.inner_text()
+    assert tab.evaluate("vjepaStage.clip.id") == f"bundled-{catalogue.first_clip()}"
+    assert (mask(tab) == hidden).all()
+    bring(tab, cup_clip)  # and then the link is true
+    alert.wait_for(state="detached")
+    assert tab.evaluate("vjepaStage.clip.id") == upload.id
+    assert (mask(tab) == hidden).all()
+
+
+def bring(page, file):
+    """Uploads a file and waits until it plays."""
+    page.get_by_role("button", name="Upload").first.click()
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(str(file))
+    page.wait_for_function("() => vjepaStage.clip.id.startsWith('upload-')")
+
+
+def test_drawn_scenes_and_files_stay_to_go_back_to(page, cup_clip):
+    def wait_for_another(clip):
+        page.wait_for_function("clip => vjepaStage.clip.id !== clip", arg=clip)
+        return page.evaluate("vjepaStage.clip.id")
+
+    bring(page, cup_clip)
+    seen = [page.evaluate("vjepaStage.clip.id")]
+    for _ in range(2):
+        page.locator('[data-clip="world"]').click()
+        seen.append(wait_for_another(seen[-1]))
+    page.get_by_role("button", name="Scene").click()
+    menu = page.get_by_test_id("stPopoverBody")
+    menu.get_by_role("combobox", name="event").click()
+    page.get_by_role("option", name="bounce").click()
+    menu.get_by_role("button", name="Draw").click()
+    seen.append(wait_for_another(seen[-1]))
+    page.keyboard.press("Escape")
+    assert len(set(seen)) == 4
+    for clip in seen:
+        page.locator(f'[data-clip="{clip}"]').click()
+        page.wait_for_function("clip => vjepaStage.clip.id === clip", arg=clip)
 
 
 def test_another_clip_keeps_the_mask(page):

@@ -1,8 +1,11 @@
 """What the panels say of themselves, and menus and enlarged panels that close, in a browser."""
 
+import re
+
+import cv2
 import numpy as np
 import pytest
-from browser import grid, mask, open_page, paint, panel, show, wait_for_answer
+from browser import grid, mask, open_page, paint, panel, pixels, show, wait_for_answer
 
 from app.workbench import catalogue
 
@@ -35,20 +38,27 @@ def distance(page, name):
     return ((shown - original) ** 2).mean()
 
 
-def test_a_change_of_steps_or_seeds_marks_the_old_answer(page):
-    """A preview of the new one, or word that it is awaited: never the old one as if it were it."""
+def watch_phases(page):
+    """Notes from now on what the panels say of themselves, each with its time in ms."""
     page.evaluate(
         """() => { window.phases = [];
-        const panels = [...document.querySelectorAll('*')]
-            .map((host) => host.shadowRoot?.querySelector('.panels')).find(Boolean);
-        new MutationObserver(() => window.phases.push(panels.dataset.answer))
-            .observe(panels, { attributeFilter: ['data-answer'] }); }"""
+        vjepaStage.on("answer", () =>
+            window.phases.push([vjepaStage.answer.phase, performance.now()])); }"""
     )
+
+
+def wait_for_last(page, phase):
+    page.wait_for_function("phase => window.phases.at(-1)?.[0] === phase", arg=phase)
+
+
+def test_a_change_of_steps_or_seeds_marks_the_old_answer(page):
+    """A preview of the new one, or word that it is awaited: never the old one as if it were it."""
+    watch_phases(page)
     for change in ("32", "New seeds"):
         page.evaluate("window.phases.length = 0")
         page.get_by_role("radio", name=change).or_(page.get_by_role("button", name=change)).click()
-        page.wait_for_function("() => window.phases.at(-1) === 'shown'")
-        phases = page.evaluate("window.phases")
+        wait_for_last(page, "shown")
+        phases = [phase for phase, _ in page.evaluate("window.phases")]
         assert phases[0] in ("awaited", "preview")
         assert "preview" in phases
 
@@ -57,12 +67,60 @@ def test_panels_say_within_a_tenth_of_a_second_that_they_wait(page):
     page.evaluate(
         """() => { const panels = [...document.querySelectorAll('*')]
             .map((host) => host.shadowRoot?.querySelector('.panels')).find(Boolean);
-        const look = () => { window.phase = panels.dataset.answer; };
+        const look = () => {
+            window.phase = panels.dataset.answer;
+            window.told = panels.querySelector('[role=status]').textContent;
+        };
         addEventListener('pointerup', () => setTimeout(look, 100), true); }"""
     )
     paint(page, (6, 0), (6, 3))
     page.wait_for_function("() => window.phase")
     assert page.evaluate("window.phase") in ("awaited", "preview")
+    assert page.evaluate("window.told") != "The answer is shown."  # to those who hear the page
+    wait_for_answer(page)
+    assert page.locator(".panels [role=status]").inner_text() == "The answer is shown."
+
+
+def test_a_new_stroke_ends_work_that_nobody_waits_for(page):
+    """It has its preview long before the many steps for the clip could be through."""
+    watch_phases(page)
+    page.get_by_role("radio", name="32").click()
+    wait_for_last(page, "shown")
+    page.locator('[data-clip="city_timelapse"]').click()
+    wait_for_last(page, "preview")
+    began = page.evaluate("performance.now()")
+    paint(page, (0, 0), (0, 3))
+    wait_for_last(page, "shown")
+    at = dict(page.evaluate("window.phases"))
+    assert 0 < at["preview"] - began < (at["shown"] - at["preview"]) / 2
+
+
+def test_the_time_is_this_answer_s(page):
+    said = page.locator(".st-key-numbers")
+    said.get_by_text("from memory").wait_for()
+    paint(page, (6, 0), (6, 1))
+    said.get_by_text(re.compile(r"\d s ")).wait_for()
+    page.locator('[data-act="undo"]').click()
+    said.get_by_text("from memory").wait_for()
+
+
+def test_settings_are_one_row_which_says_what_many_steps_cost(page):
+    steps = page.get_by_role("radiogroup", name="steps").get_by_role("radio")
+    assert steps.all_inner_texts() == ["1", "4", "8", "16 · 4x", "32 · 8x"]
+    controls = page.locator(".st-key-settings button:visible")
+    middles = [box["y"] + box["height"] / 2 for box in boxes(controls)]
+    assert max(middles) - min(middles) < 8
+
+
+def test_wide_screens_are_used(page):
+    page.set_viewport_size({"width": 1920, "height": 1000})
+    page.wait_for_timeout(500)
+    ends = [box["x"] + box["width"] for box in boxes(page.locator("figure"))]
+    assert max(ends) > 0.95 * 1920
+
+
+def boxes(locator):
+    return [one.bounding_box() for one in locator.all()]
 
 
 def test_where_nothing_is_hidden_there_are_no_samples(page):
@@ -161,12 +219,34 @@ def test_decoding_is_shown_step_by_step_to_who_opens_it(page):
     page.wait_for_function("() => location.search.includes('denoising=open')")
 
 
+def test_the_parts_of_the_way_light_while_they_work(page):
+    way = page.locator(".way ol").first
+    way.evaluate(
+        """(list) => { window.lit = [];
+        new MutationObserver((changes) => changes.forEach(({ target }) => {
+            if (target.classList.contains('busy')) window.lit.push(target.dataset.part);
+        })).observe(list, { subtree: true, attributeFilter: ['class'] }); }"""
+    )
+    paint(page, (6, 0), (6, 3))
+    wait_for_answer(page)
+    lit = list(dict.fromkeys(page.evaluate("window.lit")))
+    assert lit[-1] == "decoder"
+    assert {"dropped", "context", "predictor"} == set(lit[:-1])
+    assert not way.locator(".busy").count()
+
+
 def test_a_part_of_the_way_tells_of_itself_and_closes(page):
     page.locator('[data-part="predictor"] button').click()
     told = page.locator(".about")
     hidden = int(mask(page).sum())
     assert f"{hidden} hidden ones" in told.inner_text()
-    assert told.get_by_role("link", name="vjepa/transformer.py").count() == 1
+    show(page, 8)  # its picture asks about what is hidden now
+    asked = (pixels(page, ".about canvas")[..., :3] == 0x8F).all(-1).mean()
+    assert asked == pytest.approx(mask(page)[4].mean(), rel=0.5)
+    with page.expect_popup() as coming:
+        told.get_by_role("link", name="vjepa/transformer.py").click()
+    coming.value.get_by_text("class Attention").first.wait_for()
+    coming.value.close()
     page.keyboard.press("Escape")
     assert not told.is_visible()
 
@@ -197,6 +277,16 @@ def test_every_export_is_a_file_of_its_kind(page):
     menu = page.get_by_test_id("stPopoverBody")
     marks = {"webp": b"WEBP", "png": b"PNG", "gif": b"GIF8", "mp4": b"ftyp"}
     for kind, mark in (marks | {"mask.npz": b"PK", "recipe.json": b"{"}).items():
-        with page.expect_download() as coming:
-            menu.get_by_role("button", name=kind, exact=True).click()
-        assert mark in coming.value.path().read_bytes()[:12], kind
+        assert mark in saved(page, menu, kind)[:12], kind
+    one = cv2.imdecode(np.frombuffer(saved(page, menu, "png"), np.uint8), cv2.IMREAD_COLOR)
+    menu.get_by_role("radio", name="side by side").click()
+    page.wait_for_timeout(1000)
+    every = cv2.imdecode(np.frombuffer(saved(page, menu, "png"), np.uint8), cv2.IMREAD_COLOR)
+    assert every.size > 5 * one.size
+
+
+def saved(page, menu, kind):
+    """The bytes of a file that the menu of exports makes."""
+    with page.expect_download() as coming:
+        menu.get_by_role("button", name=kind, exact=True).click()
+    return coming.value.path().read_bytes()

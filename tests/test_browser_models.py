@@ -34,6 +34,7 @@ def test_a_model_is_chosen_by_path_and_answers_strokes(page, golden):
     assert grid(page) == (4, 4, 4)
     page.get_by_text("decoder train --model").wait_for()
     page.wait_for_selector('[data-panel="nearest"][data-content="here"]')  # its bank is made
+    page.get_by_text("Neighbours from").wait_for()
     assert "model=" in page.url
 
     show(page, 0)

@@ -94,18 +94,80 @@ def test_a_press_on_the_clip_itself_asks_about_its_patches(page, address):
 
 
 def test_back_and_forward_lead_from_page_to_page(page, address):
+    lit = page.locator("[aria-current=page] p")
     page.goto(f"{address}/mask-and-decode?clip=bundled-cup_tilt_zoom")
     wait_for_answer(page)
+    assert lit.inner_text() == "Mask and decode"
     before = mask(page)
     page.get_by_role("link", name="Similarity").click()
     page.wait_for_selector('[data-view="cosine"]')
+    assert lit.inner_text() == "Similarity"
     page.go_back()
     wait_for_answer(page)
-    assert page.locator("h1").inner_text() == "Mask and decode"
+    assert page.locator("h1").inner_text() == "Mask and decode" == lit.inner_text()
     assert (mask(page) == before).all()
     page.go_forward()
     page.wait_for_selector('[data-view="cosine"]')
     assert page.evaluate("vjepaStage.clip.id") == "bundled-cup_tilt_zoom"
+    page.get_by_role("link", name="Mask and decode").click()
+    wait_for_answer(page)
+    assert lit.inner_text() == "Mask and decode"
+
+
+def test_another_clip_has_nothing_selected(page, address):
+    open_views(page, address, "similarity")
+    click(page, "cosine", 2, 3)
+    assert selected(page) and "select=" in page.url
+    stamp = page.locator(".views").get_attribute("data-shown")
+    page.locator('[data-clip="city_timelapse"]').click()
+    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-city_timelapse'")
+    wait_for_news(page, stamp)
+    assert not selected(page)
+    assert "select=" not in page.url
+
+
+def test_a_setting_stays_on_its_page_and_in_the_link(page, address):
+    open_views(page, address, "similarity")
+    layer = page.get_by_role("radio", name="2", exact=True)
+    layer.click()
+    page.wait_for_function("() => location.search.includes('layer=2')")
+    page.get_by_role("link", name="Evaluation").click()
+    page.get_by_role("radio", name="drawn world").click()
+    page.get_by_role("radio", name="gain from the predictions").click()
+    for part in ("clips=world", "cases=gain", "layer=2", "mask="):
+        page.wait_for_function("part => location.search.includes(part)", arg=part)
+    page.get_by_role("link", name="Similarity").click()
+    page.wait_for_selector('[data-view="cosine"]')
+    assert layer.get_attribute("aria-checked") == "true"
+
+
+def test_evaluation_opens_as_its_link_says(page, address):
+    query = "clip=bundled-cup_tilt_zoom&clips=real&cases=gain"
+    page.goto(f"{address}/evaluation?{query}")
+    for chosen in ("real video", "gain from the predictions"):
+        one = page.get_by_role("radio", name=chosen)
+        one.wait_for()
+        assert one.get_attribute("aria-checked") == "true"
+    page.wait_for_function("() => location.search.includes('mask=')")  # it was written anew
+    assert all(part in page.url for part in query.split("&"))
+
+
+def test_probes_name_a_class_only_of_clips_that_have_one(page, address):
+    open_views(page, address, "probes?clip=bundled-cup_tilt_zoom")
+    page.get_by_text("this clip has none of them").wait_for()
+    chart = page.locator(".st-key-probe_bars .js-plotly-plot")
+    assert not chart.count()
+    assert not page.get_by_text("from the whole clip").count()
+    page.get_by_role("button", name="Show a clip that it knows").click()
+    chart.get_by_text("(true)").wait_for()
+    assert chart.locator(".shapelayer path").count() == 1  # what a guess gives
+
+
+def test_surprise_says_what_one_scene_can_prove(page, address):
+    page.goto(f"{address}/surprise")
+    page.get_by_text("One scene proves nothing").wait_for()
+    page.get_by_role("button", name="Another scene").click()
+    page.wait_for_function("() => location.search.includes('scene=')")
 
 
 def test_a_card_of_the_gallery_leads_to_its_view(page, address):

@@ -68,3 +68,44 @@ def test_the_strip_shows_how_much_of_each_step_is_hidden(page):
     assert shares == pytest.approx(
         [100 / h if step in (2, 3) else 0 for step in range(t)], abs=0.01
     )
+
+
+def test_the_painter_is_played_by_keys_alone(page):
+    page.locator(".tour").focus()
+    page.keyboard.press("Tab")  # to the clip: there is a cursor in its middle
+    for key in ("Shift+ArrowDown", "Shift+ArrowDown", "Shift+ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    cell = block(page, 5, 4)
+    assert (mask(page) == cell).all()
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Enter")
+    page.keyboard.press("z")
+    assert (mask(page) == cell).all()
+    playing = page.evaluate("vjepaStage.playing")
+    page.keyboard.press(" ")
+    assert page.evaluate("vjepaStage.playing") != playing
+    show(page, 4)
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("vjepaStage.frame") == 5
+
+
+def test_keys_choose_the_time_steps_that_strokes_go_to(page):
+    page.locator(".strip").focus()
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("r")  # a box over time
+    paint(page, (1, 1), (2, 3))
+    hidden = np.zeros(grid(page), bool)
+    hidden[1:6, 1:3, 1:4] = True
+    assert (mask(page) == hidden).all()
+
+
+def test_presets_and_steps_are_chosen_by_keys(page):
+    page.get_by_role("button", name="box", exact=True).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => vjepaStage.mask.some(Boolean)")
+    page.get_by_role("radio", name="4", exact=True).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => location.search.includes('steps=8')")
