@@ -8,6 +8,7 @@ import sys
 import threading
 import tomllib
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ from app.workbench.models import DEMO
 from vjepa.errors import InputError
 
 PATIENCE = 120
+NOTHING = "nothing of the kind"
 
 
 @pytest.fixture(scope="module")
@@ -216,17 +218,21 @@ def test_a_hostile_link_is_one_sentence_and_the_page(address, query):
         assert not one.exceptions
 
 
-def test_words_that_no_menu_offers_count_as_nothing(visitor):
-    visitor.listen(lambda: visitor.finished > 0)  # the page is whole
-    painter = visitor.pieces["painter"].note["clip"]["id"]
-    assert {"model", "level", "thing", "event", "mask token"} <= set(visitor.menus)
-    for menu in list(visitor.menus):
-        before = visitor.finished
-        visitor.choose(menu, "nothing of the kind")
-        visitor.listen(lambda now=before: visitor.finished > now)
-    assert not [text for text in visitor.texts if APOLOGY in text]
-    assert not visitor.exceptions
-    assert visitor.pieces["painter"].note["clip"]["id"] == painter
+@pytest.mark.parametrize(
+    "page", ["", "embeddings", "similarity", "surprise", "probes", "evaluation", "learn"]
+)
+def test_words_that_nothing_offers_count_as_nothing(address, page):
+    with Visitor(address, "clip=world-5", page) as one:
+        one.listen(lambda: one.finished > 0 and not one.running and (one.menus or one.segments))
+        choices = [partial(one.choose, menu, NOTHING) for menu in one.menus]
+        for told in ((), (NOTHING,), (NOTHING, NOTHING)):
+            choices += [partial(one.press, segments, *told) for segments in one.segments]
+        for choose in choices:
+            before = one.finished
+            choose()
+            one.listen(lambda before=before: one.finished > before)
+            assert not [text for text in one.texts if APOLOGY in text], choose
+        assert not one.exceptions
 
 
 def test_who_leaves_is_no_longer_waited_for(address, visitor):

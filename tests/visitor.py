@@ -63,6 +63,7 @@ class Visitor:
         self.texts: list[str] = []
         self.warnings: list[str] = []
         self.menus: dict[str, str] = {}
+        self.segments: set[str] = set()
         self.exceptions: list[str] = []
         self.finished = 0
         self.running = False
@@ -157,6 +158,12 @@ class Visitor:
         """Takes an entry of a menu."""
         self._say_once(WidgetState(id=self.menus[menu], string_value=title))
 
+    def press(self, segments: str, *titles: str) -> None:
+        """Takes some of a few that stand side by side, by their id."""
+        state = WidgetState(id=segments)
+        state.string_array_value.data.extend(titles)
+        self._say_once(state)
+
     def go(self, page: str) -> None:
         """To another page of the app: what was on this one is gone."""
         self.page = page
@@ -250,6 +257,8 @@ class Visitor:
             self.uploader = element.file_uploader.id
         elif kind == "selectbox":
             self.menus[element.selectbox.label] = element.selectbox.id
+        elif kind == "button_group":
+            self.segments.add(element.button_group.id)
         elif kind == "exception":
             self.exceptions.append(element.exception.message)
         elif kind in ("markdown", "alert"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from app.workbench.links import visitor
+from app.workbench.session import answer_of
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -26,9 +27,10 @@ def segments(place: DeltaGenerator, name: str, options: Sequence, default: Any, 
         look: `label`, `key` and what else `st.segmented_control` takes.
     """
     chosen = value_of(name, options, default)
-    return place.segmented_control(
+    answer = place.segmented_control(
         options=options, default=chosen, required=True, **_keeping(name, default, look)
     )
+    return chosen if answer is None else answer  # what a browser says may be none of the options
 
 
 def slider(place: DeltaGenerator, name: str, options: Sequence, default: Any, **look: Any) -> Any:
@@ -74,6 +76,7 @@ def _keeping(name: str, default: Any, look: dict[str, Any]) -> dict[str, Any]:
     """The look of a widget that keeps what it is set to."""
 
     def changed() -> None:
-        keep(name, st.session_state[look["key"]], default)
+        if (answer := answer_of(look["key"])) is not None:
+            keep(name, answer, default)
 
     return {"on_change": changed, **look}
