@@ -69,9 +69,8 @@ def test_every_kind_gives_the_frames_asked_for_every_time(tmp_path, container, k
     path = encode(tmp_path / f"clip.{container}", painted(COUNT), kind)
     for start, fps in PLACES:
         assert seen(path, start, fps) == expected(start, fps), (start, fps)
-    for late in (9.0, 1e300):  # the second one is none that a container could be asked for
-        with pytest.raises(InputError, match=r"lasts 3\.6"):
-            seen(path, late)
+    with pytest.raises(InputError, match=r"lasts 3\.6"):
+        seen(path, 9.0)
     assert len(in_turn(path)) == 1
 
 

@@ -47,8 +47,6 @@ WALKED_BYTES = 64 << 20
 PLACES = 16  # where stamps are looked at
 MAX_PIXELS = 1 << 27  # of a frame: four times 8K; what claims more is damaged or hostile
 MAX_THREADS = 8
-LAST_STAMP = 2**63 - 1
-"""The last that a container can be asked for."""
 MAX_MARKS = 4_000_000  # packets that are looked at: a day at 46 frames a second
 
 CUT_OFF = "The file is cut off or damaged: what of it can be decoded is shown."
@@ -250,7 +248,7 @@ class VideoFile:
         if stamp is None:
             self.reopen()
         else:
-            self.container.seek(min(stamp, LAST_STAMP), stream=self.stream)
+            self.container.seek(stamp, stream=self.stream)
 
     def marks(self) -> Iterator[Mark]:
         """What the container says of the packets from here on."""
