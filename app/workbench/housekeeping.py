@@ -53,7 +53,16 @@ def open_default() -> Future:
     """
     opening = model_room(models.default()).open()
     opening.add_done_callback(_tell_failure)
+    opening.add_done_callback(_import_charts)
     return opening
+
+
+def _import_charts(_: Future) -> None:
+    """Imports what the first page with a chart or a table would have to wait for."""
+    import pandas  # noqa: F401
+    import plotly.graph_objects as go
+
+    go.Figure(go.Bar(x=[1])).update_xaxes(title="").update_layout(height=100)  # imports its parts
 
 
 def _tell_failure(opening: Future) -> None:

@@ -107,8 +107,9 @@ class FairQueue:
     def _serve(self, lane: Hashable) -> None:
         """Does the work of a lane until there has been none for a while."""
         while ticket := self._next(lane):
-            if torch := sys.modules.get("torch"):  # not imported before it is needed
-                torch.set_num_threads(ticket.threads)  # of this thread, and of those to come
+            # of this thread, and of those to come; torch may yet be on its way, or not needed
+            if set_threads := getattr(sys.modules.get("torch"), "set_num_threads", None):
+                set_threads(ticket.threads)
             try:
                 ticket.future.set_result(ticket.work())
             except BaseException as error:
