@@ -56,9 +56,11 @@ def movies(shown: Sequence[Movie], key: str) -> None:
 def _film(movie: Movie) -> str:
     count = len(movie.frames)
     sheet = base64.b64encode(jpeg_sheet(movie.frames)).decode()
+    half = count / FPS / 2  # films begin there: first frames often have nothing to show
     look = (
         f"background-image:url(data:image/jpeg;base64,{sheet});background-size:100% {100 * count}%;"
-        f"animation-duration:{count / FPS:.3f}s;animation-timing-function:steps({count},jump-none)"
+        f"animation-duration:{2 * half:.3f}s;animation-delay:-{half:.3f}s;"
+        f"animation-timing-function:steps({count},jump-none)"
     )
     told = html.escape(movie.told, quote=True)
     words = f"<b>{html.escape(movie.title)}</b> <span>{html.escape(movie.note)}</span>"
