@@ -95,6 +95,34 @@ MISSED = """() => {
 """What invites a pointer and had no focus, nor anything in or around it."""
 
 
+CUT = """() => {
+    const LINES = "[role=radiogroup]:not(.picker), figcaption, .blend, .bar, .group";
+    const right = (one) => one.getBoundingClientRect().right;
+    const cut = [];
+    const look = (root) => root.querySelectorAll("*").forEach((one) => {
+        if (one.shadowRoot) look(one.shadowRoot);
+        const long = one.matches(LINES) && one.scrollWidth > one.clientWidth + 1;
+        const room = one.matches(".js-plotly-plot") && one.closest(".stColumn, .stMain");
+        if (long || (room && right(one) > right(room) + 1)) cut.push(one.outerHTML.slice(0, 200));
+    });
+    look(document);
+    return cut;
+}"""
+"""Settings, legends, tools and charts that are wider than their place."""
+
+
+def narrow(page):
+    """What does not fit on narrow screens, by their width."""
+    found = {}
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_timeout(500)
+        main = page.get_by_test_id("stMain")
+        wide, room = main.evaluate("main => [main.scrollWidth, main.clientWidth]")
+        found[width] = [*page.evaluate(CUT), *["the page"] * (wide > room)]
+    return {width: what for width, what in found.items() if what}
+
+
 def tab_through(page):
     """Presses Tab until the focus has been everywhere.
 
@@ -130,6 +158,8 @@ def test_axe_finds_nothing_serious_in_a_lesson(browser, address, scheme):
         assert not grave(page), name
         if scheme == SCHEMES[0]:
             assert tab_through(page) == ([], []), name
+            assert not narrow(page), name
+            page.set_viewport_size({"width": 1280, "height": 720})
     page.close()
 
 
@@ -193,6 +223,13 @@ TOO_SMALL = """() => {
 """Controls that are lower than a finger. Links in a text are as high as its lines; a slider of
 Streamlit's answers along its whole track."""
 
+ASKEW = """() => [...document.querySelectorAll("[data-testid=stCheckbox] label")].map((label) => {
+    const middle = ({ top, bottom }) => (top + bottom) / 2;
+    const [knob, words] = [label.children[1], label.querySelector("p")];
+    return Math.abs(middle(knob.getBoundingClientRect()) - middle(words.getBoundingClientRect()));
+}).filter((askew) => askew > 4)"""
+"""Toggles that do not stand beside their words."""
+
 SPILT = """() => [...document.querySelectorAll("[class*=st-key-]")]
     .filter((one) => one.checkVisibility() && one.scrollHeight > one.clientHeight + 20)
     .map((one) => [one.className, one.scrollHeight - one.clientHeight])"""
@@ -204,6 +241,7 @@ def test_fingers_find_room_and_nothing_lies_over_what_comes_next(browser, addres
     page = opened(browser, address, name, **FINGERS)
     assert not page.evaluate(TOO_SMALL)
     assert not page.evaluate(SPILT)
+    assert not page.evaluate(ASKEW)
     page.close()
 
 
@@ -214,12 +252,7 @@ def test_every_page_has_its_heading_and_title_and_fits(place):
     assert urlsplit(place.url).path == f"/{title.lower().replace(' ', '-')}"
     assert place.title() == f"{title} · V-JEPA Explorer"
     assert place.locator("[aria-current=page]").inner_text().endswith(title)
-    for width in WIDTHS:
-        place.set_viewport_size({"width": width, "height": 800})
-        place.wait_for_timeout(500)
-        main = place.get_by_test_id("stMain")
-        wide, room = main.evaluate("main => [main.scrollWidth, main.clientWidth]")
-        assert wide <= room, f"{wide - room} px too wide at {width} px"
+    assert not narrow(place)
 
 
 OWN_SHIFTS = """

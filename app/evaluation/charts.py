@@ -125,7 +125,7 @@ def found_again(table: dict) -> go.Figure:
         error_y=_half_widths(means, [again[key]["ci95"] for key in names.values()]),
         text=[f"{mean:.0%}" for mean in means],
         textposition="inside",
-        insidetextanchor="start",
+        insidetextanchor="middle",
         textfont_color="white",
         textangle=0,
         hovertemplate="decoded from %{x}: %{y:.1%}<extra></extra>",

@@ -85,7 +85,6 @@ RANKING_HELP = (
     "By PSNR of the decoded predictions, where flat clips win; or by how much they gain over "
     "decoding nothing, where the predictions matter most."
 )
-MEASURE_WIDTH = 150
 PLACE_TITLES = {"worst": "Worst", "median": "Median", "best": "Best"}
 PANEL_TIPS = {
     "truth": "The clip as it is.",
@@ -152,8 +151,8 @@ def signed(gap: dict) -> str:
 def numbers(table: dict) -> None:
     """The measures in a row, each explained by its tooltip."""
     shown = measures(table)
-    look = {"delta_color": "off", "delta_arrow": "off", "width": MEASURE_WIDTH}
-    with st.container(horizontal=True, gap="small", horizontal_alignment="distribute"):
+    look = {"delta_color": "off", "delta_arrow": "off"}
+    with st.container(key="measures"):
         for name, (value, ci95) in shown.items():
             st.metric(name, value, ci95, help=TIPS[name], **look)
 

@@ -15,7 +15,7 @@ from app.workbench.figures import COLOURS, png_sheet
 
 HEIGHT = 190
 MARGIN = {"l": 0, "r": 8, "t": 8, "b": 0}
-MAP_SIDE, STRIP = 300, 78
+MAP_SIDE, STRIP = 280, 78
 """Pixels of the map of tokens, and of a vector's strip."""
 PICTURE_ROW, BARS = 64, 250
 BLUE, ORANGE, GREEN, GREY = COLOURS
@@ -203,8 +203,8 @@ def guess_errors(
     figure.add_vline(now, line={"color": GREEN, "width": 2}, annotation_text="your guess")
     figure.update_xaxes(title="guess", showgrid=False)
     figure.update_yaxes(title="error", rangemode="tozero", nticks=5)
-    legend = {"orientation": "h", "y": -0.3, "x": 1, "xanchor": "right", "yanchor": "top"}
-    size = {"height": HEIGHT + 20, "margin": MARGIN | {"t": 24}}
+    legend = {"orientation": "h", "y": -0.4, "x": 0, "yanchor": "top"}
+    size = {"height": HEIGHT + 40, "margin": MARGIN | {"t": 24}}
     return figure.update_layout(**size, legend=legend)
 
 
@@ -221,7 +221,7 @@ def gradient_lines(
     for (name, values), look in zip(curves.items(), looks, strict=True):
         tip = "%{x:.0f} degrees: %{y:.3f}"
         figure.add_scatter(x=degrees, y=values, name=name, hovertemplate=tip, **look)
-    figure.update_xaxes(title="angle: 0 keeps all that matters, 90 nothing", dtick=30)
+    figure.update_xaxes(title="angle: 0 keeps all, 90 nothing", dtick=30)
     figure.update_yaxes(title="gradient", nticks=5)
     legend = {"orientation": "h", "y": -0.32, "x": 0, "yanchor": "top"}
     return figure.update_layout(height=HEIGHT + 80, margin=MARGIN, legend=legend)

@@ -71,7 +71,7 @@ def lesson() -> None:
     named = {
         "slope of the MAD": found.of_mad,
         "gradient through the best predictor": found.through,
-        "gradient through one that ignores the encoder": found.stale,
+        "gradient through one<br>that ignores the encoder": found.stale,
     }
     st.plotly_chart(charts.gradient_lines(degrees, named), key="gradients", config=BARE)
     st.markdown(LIMITS)

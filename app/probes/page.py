@@ -292,7 +292,7 @@ def paper_tables(paper: dict) -> None:
     import pandas as pd
 
     st.markdown(f"**The paper's own numbers**, at quite another scale: {paper['scale']}.")
-    for place, name in zip(st.columns(3), ("objective", "pooling", "labels"), strict=True):
+    for place, name in zip(st.columns([3, 2, 5]), ("objective", "pooling", "labels"), strict=True):
         table = paper[name]
         with place:
             st.caption(table["title"])

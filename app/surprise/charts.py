@@ -68,8 +68,8 @@ def accuracies(cases: list[dict], behind: str) -> go.Figure:
             figure.add_trace(bar, row=1, col=column)
     figure.add_hline(0.5, line_dash="dot", line_width=1, row=1, col="all")
     figure.update_yaxes(range=[0, 1.05], tickformat=".0%")
-    legend = {"orientation": "h", "y": -0.12, "x": 0.5, "xanchor": "center"}
-    margin = MARGIN | {"t": 28}
+    legend = {"orientation": "h", "y": 1.2, "x": 0.5, "xanchor": "center", "yanchor": "bottom"}
+    margin = MARGIN | {"t": 64}
     return figure.update_layout(
         height=TABLE_HEIGHT, margin=margin, legend=legend, barmode="group", bargap=0.3
     )
