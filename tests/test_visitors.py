@@ -223,6 +223,8 @@ def test_a_hostile_link_is_one_sentence_and_the_page(address, query):
 )
 def test_words_that_nothing_offers_count_as_nothing(address, page):
     with Visitor(address, "clip=world-5", page) as one:
+        if not page:
+            one.wait_for_answer()  # which brings choices along
         one.listen(lambda: one.finished > 0 and not one.running and (one.menus or one.segments))
         choices = [partial(one.choose, menu, NOTHING) for menu in one.menus]
         for told in ((), (NOTHING,), (NOTHING, NOTHING)):

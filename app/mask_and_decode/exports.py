@@ -42,7 +42,7 @@ def export_menu(state: State, clip: Clip, answer: Answer | None, sheets: dict[st
         if sheets:
             names = [*sheets, ALL]
             look = {"default": names[0], "required": True, "label_visibility": "collapsed"}
-            which = st.segmented_control("Which", names, **look)
+            which = st.segmented_control("Which", names, **look) or names[0]
             with st.container(horizontal=True):
                 for kind in KINDS:
                     film_button(clip, answer, sheets, which, kind)
