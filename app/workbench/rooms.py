@@ -29,7 +29,7 @@ SMALL = 100 << 20
 Measured with the bundled model, whose matrices two threads multiply a tenth faster than one."""
 DESKS = 24
 """Clips that stay encoded for a small model, 3 MB each, while their visitors take turns."""
-REST = 60.0
+REST = 10.0
 """Seconds for which they stay after a question."""
 OPENING = "opening a model"
 """The lane in which models are read from the disk."""
