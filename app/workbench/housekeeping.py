@@ -21,7 +21,7 @@ from app.workbench.uploads import all_guests, set_quota
 
 EVERY = 5.0
 """Seconds."""
-HAND_BACK = 60.0
+HAND_BACK = 10.0
 """Seconds between two times that freed memory is handed back to the system."""
 FIRST_PAINT = 2.0
 """Seconds that belong to the first page of a server that opened no model before: importing torch
