@@ -2,15 +2,16 @@
 
 import threading
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from streamlit.runtime.scriptrunner import StopException
 from tiny import TINY
 
-from app.workbench import memory, rooms
+from app.workbench import memory, queue, rooms
 from app.workbench.memory import Memory, kept, size_of
 from app.workbench.models import ModelAddress
 from app.workbench.queue import FairQueue
@@ -74,6 +75,32 @@ def test_only_the_newest_question_of_a_visitor_counts():
     assert order == [9]
     with pytest.raises(CancelledError):
         asked[0].result(PATIENCE)
+
+
+def test_the_run_that_goes_on_is_answered_though_one_that_ends_asked_after_it(monkeypatch):
+    """Streamlit begins a visitor's newer run before the older one has seen that it is to stop."""
+    here = FairQueue()
+
+    def heed(begun):
+        if threading.current_thread().name.startswith("older"):
+            raise StopException
+
+    monkeypatch.setattr(queue, "the_queue", lambda: here)
+    monkeypatch.setattr(queue, "visitor_id", lambda: "a")
+    monkeypatch.setattr(queue, "heed", heed)
+    gate = Gate(here)
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="newer") as newer,
+        ThreadPoolExecutor(1, thread_name_prefix="older") as older,
+    ):
+        goes_on = newer.submit(queue.in_turn, "model", lambda: "newer")
+        while not here.waiting("model"):
+            time.sleep(0.001)
+        ends = older.submit(queue.in_turn, "model", lambda: "older")
+        with pytest.raises(StopException):
+            ends.result(PATIENCE)
+        gate.go.set()
+        assert goes_on.result(PATIENCE) == "newer"
 
 
 def test_who_has_left_is_dropped():

@@ -184,21 +184,31 @@ def wait_for(future: Future[Result], *, shared: bool = False) -> Result:
     Args:
         future: gives the result.
         shared: whether others wait for it too; then it is not withdrawn.
+
+    Raises:
+        CancelledError: another question of the visitor has taken its place.
     """
     try:
         while not wait([future], GLANCE).done:
             heed(begun=future.running())
         return future.result()
-    except CancelledError:
-        st.stop()  # the visitor's newer question has taken its place
     finally:
         if not shared:
             future.cancel()  # nothing, where it is done
 
 
 def in_turn(lane: Hashable, work: Callable[[], Result], seats: int = 1) -> Result:
-    """Does work of this visitor in a lane of the queue."""
-    return wait_for(the_queue().submit(lane, visitor_id(), work, seats))
+    """Does work of this visitor in a lane of the queue.
+
+    Two runs of his script may ask at once: Streamlit begins the newer one before the older one has
+    seen that it is to stop. Should the older one ask last, it takes the newer one's place; so the
+    run that goes on asks again, and the one that does not ends here.
+    """
+    while True:
+        try:
+            return wait_for(the_queue().submit(lane, visitor_id(), work, seats))
+        except CancelledError:
+            heed(begun=False)
 
 
 def heed(begun: bool) -> None:
