@@ -8,14 +8,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from tiny import FOUR_LAYERS
+from tiny import FOUR_LAYERS, TINY
 
 import vjepa
 from vjepa import checkpoint
-from vjepa.beginning import ContinuedVJEPA21, begin, go_on_from
+from vjepa.beginning import ContinuedVJEPA21, begin, freeze_encoder, go_on_from
 from vjepa.errors import InputError
 from vjepa.formats import official2
 from vjepa.masks import MaskBatch
+from vjepa.model import VJEPA
 from vjepa.pretrain import pretrain
 from vjepa.recipes import RECIPES, PretrainConfig, expanded
 from vjepa.tokens import take
@@ -157,6 +158,49 @@ def test_a_published_model_is_trained_further_and_opens_again(golden, tmp_path):
     assert 0 < max(moved) < 0.01
 
 
+def test_a_frozen_encoder_is_the_target_encoder_and_the_predictor_hardly_notices():
+    torch.manual_seed(0)
+    model = VJEPA(TINY).requires_grad_(True)
+    with torch.no_grad():  # the context encoder says the same in other words
+        model.encoder.norm.weight.uniform_(0.5, 2)
+        model.encoder.norm.bias.uniform_(-1, 1)
+    clips = torch.randn(4, 3, TINY.num_frames, TINY.image_size, TINY.image_size)
+    order = torch.randperm(TINY.num_tokens).expand(4, -1)
+    mask = MaskBatch(order[:, :9].contiguous(), order[:, 9:].contiguous(), "long")
+
+    def predicted():
+        return model.predict(model.encode_context(clips, mask.context_idx), *mask)
+
+    before = predicted()
+    freeze_encoder(model, clips)
+    torch.testing.assert_close(predicted(), before, atol=1e-4, rtol=0)
+    model(clips, [mask]).mean().backward()
+    assert all(p.grad is None for p in model.encoder.parameters())
+    assert model.predictor.embed.weight.grad is not None
+    same = zip(model.encoder.parameters(), model.target_encoder.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in same)
+
+
+@pytest.mark.parametrize("name", ["vjepa1-a/checkpoint.pth.tar", "vjepa2-a"])
+def test_a_predictor_is_trained_alone(golden, tmp_path, name):
+    before = checkpoint.load(golden / name, device="cpu", dtype=torch.float32)
+    shape = before.config
+    rng = np.random.default_rng(0)
+    size = (4, shape.num_frames, shape.image_size, shape.image_size, 3)
+    np.save(tmp_path / "clips.npy", rng.integers(0, 256, size, np.uint8))
+    settings = RECIPES["predictor"] | {"data": str(tmp_path / "clips.npy"), "warmup": 1}
+    config = PretrainConfig(
+        out=tmp_path / "run", begin_with=str(golden / name), steps=2, batch_size=2, **settings
+    )
+    after = checkpoint.load(pretrain(config, *begin(config)), device="cpu", dtype=torch.float32)
+    clip = torch.randn(1, 3, shape.num_frames, shape.image_size, shape.image_size)
+    half = {"atol": 5e-3, "rtol": 0}  # it is kept in half precision
+    torch.testing.assert_close(after.encode(clip), before.encode(clip), **half)
+    assert not torch.equal(after.predictor.proj.weight, before.predictor.proj.weight)
+    with pytest.raises(InputError, match="name one, --from"):
+        begin(replace(config, begin_with=None))
+
+
 def test_what_cannot_be_gone_on_with_is_a_sentence(golden):
     with pytest.raises(InputError, match="not published") as caught:
         go_on_from(str(golden / "vjepa21-a/checkpoint.pt"))
@@ -168,5 +212,5 @@ def test_from_stands_for_the_rates_that_training_ended_with():
     assert words[-4:] == ["--from", "vitl16", "--lr", "1e-5"]
     given = dict(pairwise(words))
     assert given["--objective"] == "features" and given["--start-lr"] == "1e-06"
-    with pytest.raises(InputError, match="no recipe 'x'; choose one of demo, physics, vitl16"):
+    with pytest.raises(InputError, match="no recipe 'x'; choose one of demo, physics, predictor"):
         expanded(["--recipe", "x"])

@@ -10,11 +10,13 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from jaxtyping import Float
+from torch import Generator, Tensor
 
 from vjepa import checkpoint
 from vjepa.baselines import PixelPrediction
 from vjepa.config import preset
+from vjepa.data.clips import normalize
 from vjepa.data.sources import Source, open_source
 from vjepa.errors import InputError
 from vjepa.masks import MaskBatch
@@ -31,6 +33,8 @@ from vjepa.vjepa2 import (
     Predictor21,
 )
 
+FITTED = 16
+"""Clips that a predictor's first layer is fitted on."""
 MODELS = {"dense": DenseVJEPA, "features": checkpoint.fresh, "pixels": PixelPrediction}
 """The model that predicts each of `vjepa.recipes.OBJECTIVES`."""
 
@@ -41,10 +45,14 @@ def begin(config: PretrainConfig) -> tuple[VJEPA | PixelPrediction, Source]:
     Raises:
         InputError: there is no such model or data, or the model cannot be gone on with.
     """
-    if config.begin_with and config.objective != "features":
+    if config.begin_with and config.objective not in ("features", "predictor"):
         raise InputError(
             f"--from goes on with a model's own objective, and not with {config.objective!r}: "
-            "leave --objective out."
+            "leave --objective out, or train its predictor alone."
+        )
+    if config.objective == "predictor" and not config.begin_with:
+        raise InputError(
+            "--objective predictor trains the predictor of a model that is there: name one, --from."
         )
     model = go_on_from(config.begin_with) if config.begin_with else fresh(config)
     source = open_source(
@@ -55,6 +63,9 @@ def begin(config: PretrainConfig) -> tuple[VJEPA | PixelPrediction, Source]:
         fps=config.fps,
         frame_step=config.frame_step,
     )
+    if config.objective == "predictor":
+        frames = source.sample(FITTED, Generator(source.device).manual_seed(config.seed))
+        freeze_encoder(model, normalize(frames))
     return model, source
 
 
@@ -63,6 +74,28 @@ def fresh(config: PretrainConfig) -> VJEPA | PixelPrediction:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return MODELS[config.objective](preset(config.preset))
+
+
+@torch.no_grad()
+def freeze_encoder(model: VJEPA, clips: Float[Tensor, "B C T H W"]) -> None:
+    """Puts the target encoder in the context encoder's place, for good: the predictor learns alone.
+
+    Its first layer is fitted by least squares, so that it makes of the target encoder's features
+    what it made of the context encoder's, as far as it can.
+
+    Args:
+        model: is changed.
+        clips: that it is fitted on.
+    """
+    ours, theirs = (e(clips).flatten(0, 1) for e in (model.target_encoder, model.encoder))
+    if not torch.equal(ours, theirs):  # published with one encoder, it is as it was
+        first = model.predictor.embed
+        given = F.pad(ours, (0, 1), value=1.0)
+        fitted = torch.linalg.lstsq(given.double(), first(theirs).double()).solution
+        first.weight.copy_(fitted[:-1].T)
+        first.bias.copy_(fitted[-1])
+        model.encoder.load_state_dict(model.target_encoder.state_dict())
+    model.encoder.requires_grad_(False)
 
 
 class ContinuedVJEPA2(VJEPA):

@@ -225,9 +225,9 @@ def span_batch(
         return low + int(torch.randint(max(high - low, 0) + 1, (), generator=generator))
 
     t, h, w = grid
-    rows, columns = (number(max(side // 5, 1), max(2 * side // 3, 1)) for side in (h, w))
-    steps, count = number(1, max(3 * t // 4, 1)), number(1, 2) if motion is None else 1
-    motion = torch.ones(batch, *grid) if motion is None else motion
+    rows, columns = (number(max(side // 3, 1), max(3 * side // 4, 1)) for side in (h, w))
+    steps = number(max(t // 4, 1), max(7 * t // 8, 1))
+    motion, count = (torch.ones(batch, *grid), number(1, 2)) if motion is None else (motion, 1)
     masks = torch.zeros(batch, *grid, dtype=torch.bool)
     for clip, mask in enumerate(masks):
         start = t - steps if number(0, 1) else number(0, t - steps)
