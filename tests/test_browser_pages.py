@@ -48,6 +48,13 @@ def selected(page):
     return set(page.evaluate("[...vjepaStage.selected]"))
 
 
+def test_all_pages_stand_in_the_row_of_a_small_notebook(page, address):
+    page.set_viewport_size({"width": 1280, "height": 800})
+    open_views(page, address, "similarity")
+    assert page.get_by_role("link", name="Gallery").is_visible()
+    assert page.get_by_test_id("stTopNavSection").count() == 0  # where others are put away
+
+
 def test_a_click_on_a_patch_moves_the_heat_map(page, address):
     open_views(page, address, "similarity")
     click(page, "cosine", 3, 4)
