@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Generator
 
 from decoder import Explorer
 from decoder.scoring import report
 from decoder.scoring.cases import write_cases
-from decoder.scoring.held_out import held_out
+from decoder.scoring.held_out import Clips, held_out
 from decoder.scoring.hide import HIDDEN_KINDS, score_kinds, score_presets
 from decoder.scoring.score import score_clips
 from vjepa.checkpoint import BUNDLED
@@ -30,19 +36,39 @@ LEVELS = (0, 1, 2, 3, 4)
 SEED, STEPS = 0, 4
 
 
-def score(explorer: Explorer, source: str, n: int, cases: Path) -> dict:
+def score(source: str, n: int, cases: Path) -> dict:
     """Decoding of one kind of clips, with its cases as pictures."""
-    clips = held_out(source, n, explorer.config, LEVELS, Generator().manual_seed(SEED))
+    explorer, clips = opened(source, n)
     settings = {"seed": SEED, "steps": STEPS}
     table, scores = score_clips(explorer, clips, **settings)
-    table["by_mask_kind"] = score_kinds(explorer, clips, HIDDEN_KINDS, **settings)
     return table | {"cases": write_cases(explorer, clips, scores, cases / source, **settings)}
 
 
-def score_videos(explorer: Explorer, videos: Path, n: int) -> dict:
-    """Predictions over fills in videos like those of the training."""
-    clips = held_out(str(videos), n, explorer.config, LEVELS, Generator().manual_seed(SEED))
-    return score_kinds(explorer, clips, HIDDEN_KINDS, seed=SEED, steps=STEPS)
+def score_hidden(source: str, n: int) -> dict:
+    """Predictions over fills behind masks as people draw them."""
+    return score_kinds(*opened(source, n), HIDDEN_KINDS, seed=SEED, steps=STEPS)
+
+
+def score_shown() -> dict:
+    """Every preset's mask on every bundled clip."""
+    explorer = Explorer.load("demo")
+    return score_presets(explorer, shown(explorer), seed=SEED, steps=STEPS)
+
+
+def opened(source: str, n: int) -> tuple[Explorer, Clips]:
+    """The bundled model, and clips that it was not trained on."""
+    explorer = Explorer.load("demo")
+    generator = Generator().manual_seed(SEED)
+    return explorer, held_out(source, n, explorer.config, LEVELS, generator)
+
+
+@contextmanager
+def processes() -> Iterator[ProcessPoolExecutor]:
+    """One for each core: a clip of this model does not keep two of them busy."""
+    cores = os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores, context, torch.set_num_threads, (1,)) as pool:
+        yield pool
 
 
 def make_card(
@@ -54,12 +80,15 @@ def make_card(
     video_clips: int = 0,
 ) -> dict:
     """Scores as the card keeps them; pictures and charts are written beside it."""
-    folder, explorer = BUNDLED["demo"].parent, Explorer.load("demo")
-    shutil.rmtree(out / "cases", ignore_errors=True)  # other clips may be the worst by now
-    scores = {
-        source: score(explorer, source, n, out / "cases")
-        for source, n in zip(SOURCES, (physics_clips, world_clips, real_clips), strict=True)
-    }
+    folder, cases = BUNDLED["demo"].parent, out / "cases"
+    shutil.rmtree(cases, ignore_errors=True)  # other clips may be the worst by now
+    counts = dict(zip(SOURCES, (physics_clips, world_clips, real_clips), strict=True))
+    with processes() as pool:
+        decoding = {name: pool.submit(score, name, n, cases) for name, n in counts.items()}
+        hidden = {name: pool.submit(score_hidden, name, n) for name, n in counts.items()}
+        other = pool.submit(score_hidden, str(videos), video_clips) if videos else None
+        presets = pool.submit(score_shown)
+        scores = {name: joined(decoding[name], hidden[name]) for name in SOURCES}
     for source, table in scores.items():
         report.save_charts(table, out / f"scores_{source}.svg")
     card = {
@@ -67,11 +96,18 @@ def make_card(
         "decoder": json.loads((folder / "decoder" / "training.json").read_text()),
         "prediction_error": scores["world"]["prediction_error"],
         "scores": scores,
-        "presets": score_presets(explorer, shown(explorer), seed=SEED, steps=STEPS),
+        "presets": presets.result(),
     }
-    if videos:
-        card["held_out_videos"] = {"by_mask_kind": score_videos(explorer, videos, video_clips)}
+    if other:
+        card["held_out_videos"] = {"by_mask_kind": other.result()}
     return card
+
+
+def joined(decoding: Future, hidden: Future) -> dict:
+    """Both tables of one kind of clips; cases come last."""
+    table = decoding.result()
+    cases = table.pop("cases")
+    return table | {"by_mask_kind": hidden.result(), "cases": cases}
 
 
 def shown(explorer: Explorer) -> dict[str, np.ndarray]:
