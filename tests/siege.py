@@ -20,6 +20,8 @@ import torch
 from tiny import TINY
 from visitor import ConnectionClosed, Visitor
 
+from app.workbench.housekeeping import EVERY, HAND_BACK
+from app.workbench.rooms import REST
 from vjepa import checkpoint
 from vjepa.model import VJEPA
 
@@ -29,8 +31,10 @@ PATIENCE = 60.0
 LONGEST = 600
 """Characters of a sentence."""
 APOLOGY = "Something went wrong"
-BREATHING = 12.0
-"""Seconds after which the server has swept up what visitors left."""
+WARMING = 8
+"""Inputs before the memory is looked at for the first time."""
+BREATHING = REST + EVERY + HAND_BACK + 2
+"""Seconds after which the server has forgotten what visitors left, and handed its memory back."""
 
 
 @dataclass
@@ -79,12 +83,18 @@ class Siege:
         self.good = hostile.good_files(folder / "files")
 
     def lay(self, count: int) -> Outcome:
-        """Sends so many of all, and a good file before and after."""
+        """Sends so many of all, and a good file before and after.
+
+        The first few come before that: what a server imports when a page or a reader is first asked
+        for, it keeps for good.
+        """
         inputs = list(self.inputs())
         chosen = self.random.permutation(len(inputs))[:count]
         with Visitor(self.address, "clip=world-1") as self.sender:
+            for index in chosen[:WARMING]:
+                self.send(*inputs[index])
             self.outcome.before = self.megabytes()
-            for index in chosen:
+            for index in chosen[WARMING:]:
                 self.send(*inputs[index])
             self.outcome.after = self.megabytes()
         self.outcome.ran = (self.folder / "models" / "ran").exists()
