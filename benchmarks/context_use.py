@@ -1,4 +1,4 @@
-"""Do features know their surroundings? `python benchmarks/context_use.py MODEL`.
+"""Do features know their surroundings? `python benchmarks/context_use.py --model MODEL`.
 
 The second half of each clip is replaced by another clip's. What that changes of the features of the
 first half, over what differs between two clips there, is printed as JSON, layer by layer: 0 where
@@ -8,7 +8,6 @@ a token knows nothing but itself.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,24 +36,20 @@ def context_use(encoder: Encoder, clips: Float[Tensor, "B C T H W"]) -> list[flo
     return (change / between).tolist()
 
 
-def main(model: str = "physics", data: str = "world", clips: int = 16, out: Path | None = None):
+def main(model: str = "physics", data: str = "world", clips: int = 16) -> None:
     """Asks both encoders.
 
     Args:
         model: a name or a path.
         data: clips, as training takes them.
         clips: how many.
-        out: writes the JSON there too.
     """
     loaded = vjepa.load(model, dtype=torch.float32)
     source = open_source(data, loaded.config, levels=(0, 1, 2, 3, 4), device=torch.device("cpu"))
     given = vjepa.normalize(source.sample(clips, Generator(source.device).manual_seed(0)))
     encoders = {"target encoder": loaded.target_encoder, "context encoder": loaded.encoder}
     found = {name: np.round(context_use(one, given), 4).tolist() for name, one in encoders.items()}
-    text = json.dumps({"model": model, "data": data, "clips": clips} | found)
-    print(text)
-    if out:
-        out.write_text(text + "\n")
+    print(json.dumps({"model": model, "data": data, "clips": clips} | found))
 
 
 if __name__ == "__main__":

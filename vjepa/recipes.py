@@ -35,7 +35,7 @@ class PretrainConfig(RunConfig):
         objective: what is predicted, one of `OBJECTIVES`: features of the hidden tokens (V-JEPA
             as published), of the visible ones too (dense, after V-JEPA 2.1), pixels, the baseline;
             or features by the predictor alone, whose encoder is the target encoder and stays as it
-            is, as V-JEPA 2-AC's does: only with `--from`, twice as fast.
+            is, as V-JEPA 2-AC's does: only with `--from`.
         mask_batch: clips whose masks are cut to one length (a GPU's share of the published runs);
             0: all of a step, or of its largest equal parts of at most 32.
         micro_batch: clips that a process computes at a time; 0: as many as it can, but for memory
