@@ -31,8 +31,6 @@ PATIENCE = 60.0
 LONGEST = 600
 """Characters of a sentence."""
 APOLOGY = "Something went wrong"
-WARMING = 8
-"""Inputs before the memory is looked at for the first time."""
 BREATHING = REST + EVERY + HAND_BACK + 2
 """Seconds after which the server has forgotten what visitors left, and handed its memory back."""
 
@@ -83,22 +81,24 @@ class Siege:
         self.good = hostile.good_files(folder / "files")
 
     def lay(self, count: int) -> Outcome:
-        """Sends so many of all, and a good file before and after.
-
-        The first few come before that: what a server imports when a page or a reader is first asked
-        for, it keeps for good.
-        """
+        """Sends so many of all, and a good file before and after."""
         inputs = list(self.inputs())
         chosen = self.random.permutation(len(inputs))[:count]
         with Visitor(self.address, "clip=world-1") as self.sender:
-            for index in chosen[:WARMING]:
-                self.send(*inputs[index])
+            self.warm_up()
             self.outcome.before = self.megabytes()
-            for index in chosen[WARMING:]:
+            for index in chosen:
                 self.send(*inputs[index])
             self.outcome.after = self.megabytes()
         self.outcome.ran = (self.folder / "models" / "ran").exists()
         return self.outcome
+
+    def warm_up(self) -> None:
+        """Good files, a good stroke, a good model: what they make the server import, it keeps."""
+        for one in self.good.items():
+            self.file(one)
+        self.stroke(("painter", "{}"))
+        self.checkpoint(str(self.folder / "small"))
 
     def inputs(self) -> Iterator[tuple[str, object]]:
         """Kinds and inputs."""
