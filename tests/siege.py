@@ -31,6 +31,9 @@ PATIENCE = 60.0
 LONGEST = 600
 """Characters of a sentence."""
 APOLOGY = "Something went wrong"
+GUESTS = 24
+"""Visitors who send good input first, and leave: what they make the server import it keeps, and of
+what it shows them as much as it may; later ones find it so."""
 BREATHING = REST + EVERY + HAND_BACK + 2
 """Seconds after which the server has forgotten what visitors left, and handed its memory back."""
 
@@ -94,11 +97,15 @@ class Siege:
         return self.outcome
 
     def warm_up(self) -> None:
-        """Good files, a good stroke, a good model: what they make the server import, it keeps."""
+        """Good files, strokes and a model bring the server to the size that use gives it."""
         for one in self.good.items():
             self.file(one)
-        self.stroke(("painter", "{}"))
         self.checkpoint(str(self.folder / "small"))
+        for number in range(GUESTS):
+            self.stroke(("painter", "{}"))
+            with Visitor(self.address, f"clip=world-{number}") as guest:
+                guest.wait_for_answer()
+                self.show_good_file(guest)
 
     def inputs(self) -> Iterator[tuple[str, object]]:
         """Kinds and inputs."""
@@ -183,15 +190,20 @@ class Siege:
         """A path that is no model's; where it is one after all, it is opened."""
         return self.link(urlencode({"model": what}))
 
-    def megabytes(self) -> float:
-        """Of the server, once a good file is shown and all that was left is swept up."""
-        here, before = self.sender, self.sender.finished
+    def show_good_file(self, here: Visitor) -> None:
+        """A visitor's upload is shown, and he paints on it."""
+        before = here.finished
         here.warnings.clear()
-        here.wait_for_answer()
         here.upload("good.mp4", self.good["good.mp4"])
         here.run()
         here.listen(lambda: here.finished > before and clip_of(here).startswith("upload"), PATIENCE)
         here.wait_for_answer(here.paint(~here.mask()))
+
+    def megabytes(self) -> float:
+        """Of the server, once a good file is shown and all that was left is swept up."""
+        here = self.sender
+        here.wait_for_answer()
+        self.show_good_file(here)
         swept = time.monotonic() + BREATHING
         here.listen(lambda: time.monotonic() > swept)
         return self.process.memory_info().rss / 1e6
