@@ -181,6 +181,17 @@ def test_a_frozen_encoder_is_the_target_encoder_and_the_predictor_hardly_notices
     assert all(torch.equal(ours, theirs) for ours, theirs in same)
 
 
+def test_what_layer_normed_features_cannot_tell_gets_no_weight():
+    """They add up to nothing; weights of hundreds, which cancel, do not survive float16."""
+    torch.manual_seed(0)
+    model = VJEPA(TINY)
+    model.encoder.load_state_dict(VJEPA(TINY).encoder.state_dict())  # another one
+    clips = torch.randn(8, 3, TINY.num_frames, TINY.image_size, TINY.image_size)
+    before = model.predictor.embed.weight.norm()
+    freeze_encoder(model, clips)
+    assert model.predictor.embed.weight.norm() < 10 * before
+
+
 @pytest.mark.parametrize("name", ["vjepa1-a/checkpoint.pth.tar", "vjepa2-a"])
 def test_a_predictor_is_trained_alone(golden, tmp_path, name):
     before = checkpoint.load(golden / name, device="cpu", dtype=torch.float32)

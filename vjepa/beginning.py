@@ -35,6 +35,9 @@ from vjepa.vjepa2 import (
 
 FITTED = 16
 """Clips that a predictor's first layer is fitted on."""
+SEEN = 1e-5
+"""Directions in which features vary less than this share of the most get no weight: layer-normed
+ones add up to nothing, and a fit that divided by it would have weights too large for float16."""
 MODELS = {"dense": DenseVJEPA, "features": checkpoint.fresh, "pixels": PixelPrediction}
 """The model that predicts each of `vjepa.recipes.OBJECTIVES`."""
 
@@ -91,7 +94,8 @@ def freeze_encoder(model: VJEPA, clips: Float[Tensor, "B C T H W"]) -> None:
     if not torch.equal(ours, theirs):  # published with one encoder, it is as it was
         first = model.predictor.embed
         given = F.pad(ours, (0, 1), value=1.0)
-        fitted = torch.linalg.lstsq(given.double(), first(theirs).double()).solution
+        asked = (given.double(), first(theirs).double())
+        fitted = torch.linalg.lstsq(*asked, rcond=SEEN, driver="gelsd").solution
         first.weight.copy_(fitted[:-1].T)
         first.bias.copy_(fitted[-1])
         model.encoder.load_state_dict(model.target_encoder.state_dict())
