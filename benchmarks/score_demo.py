@@ -23,6 +23,7 @@ import torch
 from torch import Generator
 
 from decoder import Explorer
+from decoder.pipeline import STEPS
 from decoder.scoring import report
 from decoder.scoring.cases import write_cases
 from decoder.scoring.held_out import Clips, held_out
@@ -33,7 +34,7 @@ from vjepa.data.clips import bundled_clips, read_frames
 
 SOURCES = ("physics", "world", "real")
 LEVELS = (0, 1, 2, 3, 4)
-SEED, STEPS = 0, 4
+SEED = 0
 
 
 def score(source: str, n: int, cases: Path) -> dict:

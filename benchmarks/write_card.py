@@ -97,13 +97,14 @@ def measures() -> str:
     scores = read("card.json")["scores"]
     among = {data: scores[data]["reencode"]["among"] for data in scores}
     found = f"re-encoding finds its own predictions, among {', '.join(map(str, among.values()))}"
+    sharpness = f"sharpness against the truth, {scores['physics']['steps']} steps"
     rows = [
         ["B - C: predicted over another clip's, dB", "4 (real 2)", "predicted_minus_shuffled"],
         ["B - D: predicted over nothing, dB", "3", "predicted_minus_null"],
         ["B - E: predicted over the best trivial fill, dB", "", "predicted_minus_trivial"],
         ["the same on the pixels of the moving object, dB", "above 0", "moving_object"],
         ["knowledge (B - D) / (A - D)", ".6", "knowledge"],
-        ["sharpness against the truth, 4 steps", ".8 to 1.2", "sharpness"],
+        [sharpness, ".8 to 1.2", "sharpness"],
         ["speckle of A: deviation in flat places over the truth's", "below 1.3", "speckle"],
         ["Spearman of spread and error", "above .3", "spread_error_spearman"],
         [found, "above .5", "top1"],

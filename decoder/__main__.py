@@ -15,6 +15,7 @@ from decoder.bank import Bank, Progress
 from decoder.explorer import PLAYBACK_FPS, Explorer
 from decoder.media import read_mask, writer_of
 from decoder.pairing import read_of
+from decoder.pipeline import STEPS
 from decoder.replay import Replay
 from decoder.scoring import report
 from decoder.scoring.score import score_decoder
@@ -40,7 +41,7 @@ def evaluate(
     n: int = 200,
     levels: tuple[int, ...] = (0, 1, 2, 3, 4),
     masks: str = "",
-    steps: int = 4,
+    steps: int = STEPS,
     seed: int = 0,
     out: Path | None = None,
     json_line: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -82,7 +83,7 @@ def decode(
     model: str = "demo",
     decoder: Path | None = None,
     seeds: tuple[int, ...] = (0, 1, 2, 3),
-    steps: int = 4,
+    steps: int = STEPS,
     start: float = 0.0,
     fps: float | None = None,
     playback_fps: float = PLAYBACK_FPS,

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 import decoder
 import vjepa
 from decoder.pairing import find_decoder, load_pipeline, train_command
-from decoder.pipeline import PredictionDecoderPipeline
+from decoder.pipeline import STEPS, PredictionDecoderPipeline
 from vjepa import masks
 from vjepa.checkpoint import BUNDLED, read_json, require_predictor
 from vjepa.config import ModelConfig
@@ -261,7 +261,7 @@ class Explorer:
         self,
         mask: np.ndarray | Tensor,
         seeds: Sequence[int] = (0, 1, 2, 3),
-        steps: int = 4,
+        steps: int = STEPS,
         *,
         mask_type: str | int = "long",
         guidance_scale: float = 1.0,

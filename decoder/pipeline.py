@@ -17,6 +17,9 @@ from decoder.network import CONDITIONS, TokenDecoder
 from vjepa.config import ModelConfig
 from vjepa.tokens import take
 
+STEPS = 2
+"""Calls of the network that make a sample. More are sharper, but where predictions are vague what
+they add is speckle, and the truth is farther off: assets/demo/README.md has the numbers."""
 SHARED = 0.8
 """Share of the variance that all time steps have in common.
 
@@ -56,7 +59,7 @@ class PredictionDecoderPipeline(DiffusionPipeline):
         target_idx: Int64[Tensor, "B M"],
         conditions: Sequence[str],
         generator: Sequence[Generator],
-        num_inference_steps: int = 4,
+        num_inference_steps: int = STEPS,
         guidance_scale: float = 1.0,
         callback_on_step_end: Callable[[int, Tensor, Tensor], None] | None = None,
     ) -> Float[Tensor, "B M P"]:

@@ -106,7 +106,7 @@ def test_the_time_is_this_answer_s(page):
 
 def test_settings_are_one_row_which_says_what_many_steps_cost(page):
     steps = page.get_by_role("radiogroup", name="steps").get_by_role("radio")
-    assert steps.all_inner_texts() == ["1", "4", "8", "16 · 4x", "32 · 8x"]
+    assert steps.all_inner_texts() == ["1", "2", "4", "8 · 4x", "16 · 8x", "32 · 16x"]
     controls = page.locator(".st-key-settings button:visible")
     middles = [box["y"] + box["height"] / 2 for box in boxes(controls)]
     assert max(middles) - min(middles) < 8

@@ -13,6 +13,7 @@ from app.mask_and_decode import answers
 from app.workbench import catalogue, links, rooms, session
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
+from decoder.pipeline import STEPS
 from vjepa import masks
 from vjepa.data.clips import bundled_clips
 
@@ -35,6 +36,11 @@ def own_mask() -> np.ndarray:
 
 def numbers(page: AppTest) -> str:
     return next(m.value for m in page.markdown if "hidden" in m.value)
+
+
+def test_the_app_takes_the_library_s_steps():
+    assert session.DEFAULT_STEPS == STEPS
+    assert STEPS in session.STEPS
 
 
 def test_every_bundled_clip_has_an_entry_and_nothing_else_has():

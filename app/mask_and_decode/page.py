@@ -39,7 +39,7 @@ KINDS = {
 STEPS_HELP = (
     "Denoising steps of the decoder: from noise to pixels in this many. One step gives the blurred "
     "average of what is likely; more give sharper samples and take longer: "
-    "*4x* takes four times as long as the usual four steps."
+    "*4x* takes four times as long as the usual two steps."
 )
 SEEDS_HELP = "Start from other noise: four other samples of what may be behind the mask."
 VIEW_HELP = (

@@ -70,7 +70,7 @@ DISTANCE_TIP = (
 )
 EXPECTED_TIP = (
     "Decoded in one step: close to the mean of all that the decoder thinks possible, no sample. It "
-    "is there first; four steps draw samples."
+    "is there first; more steps draw samples."
 )
 SPREAD_TIP = (
     "What the features do not determine: how far the samples differ at a pixel (standard deviation "

@@ -19,8 +19,8 @@ from app.workbench.models import DEMO, Model, ModelAddress
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SEEDS = 4
-STEPS = (1, 4, 8, 16, 32)
-DEFAULT_STEPS = 4
+STEPS = (1, 2, 4, 8, 16, 32)
+DEFAULT_STEPS = 2
 VIEWS = ("diffusion", "neighbours")
 """What stands for predicted features in pixels."""
 MAPS = ("features", "pixels")
