@@ -231,12 +231,13 @@ def compare(told: list, count: int) -> str:
     from app.mask_and_decode import answers
     from app.workbench.clip import ClipAddress, load_clip
     from app.workbench.models import DEMO
+    from app.workbench.session import DEFAULT_STEPS
 
     equal = 0
     chosen = told[:: max(1, len(told) // count)][:count]
     for number, mask, sheets in chosen:
         clip = load_clip(ClipAddress("world", str(number)), DEMO)
-        question = answers.ask(clip, mask, (0, 1, 2, 3), 4)
+        question = answers.ask(clip, mask, (0, 1, 2, 3), DEFAULT_STEPS)
         equal += answers.fresh_answer(question, clip).samples == sheets
     return f"{equal} of {len(chosen)}"
 

@@ -209,9 +209,9 @@ def test_a_pinned_answer_stays_and_plays_in_step(page):
 def test_decoding_is_shown_step_by_step_to_who_opens_it(page):
     assert not page.locator('[data-panel="given-0"]').count()
     page.get_by_text("From noise to picture").click()
-    page.locator('[data-panel="guess-3"][data-content="here"]').wait_for()
+    page.locator('[data-panel="guess-1"][data-content="here"]').wait_for()
     show(page, 8)
-    given, sample = panel(page, "given-0"), panel(page, "guess-3")
+    given, sample = panel(page, "given-0"), panel(page, "guess-1")
     size = given.shape[0] // grid(page)[1]
     hidden = mask(page)[4].repeat(size, 0).repeat(size, 1)
     rough = lambda frame: np.abs(np.diff(frame[hidden][:, :3].astype(int), axis=0)).mean()  # noqa: E731

@@ -23,6 +23,7 @@ from app.mask_and_decode import answers
 from app.workbench import models
 from app.workbench.clip import ClipAddress, load_clip
 from app.workbench.models import DEMO
+from app.workbench.session import DEFAULT_STEPS
 from vjepa.errors import InputError
 
 PATIENCE = 120
@@ -83,7 +84,7 @@ def test_answers_under_load_are_the_serial_ones(address):
         one.leave()
     for number, mask, sheets in found:
         clip = load_clip(ClipAddress("world", str(number)), DEMO)
-        question = answers.ask(clip, mask, (0, 1, 2, 3), 4)
+        question = answers.ask(clip, mask, (0, 1, 2, 3), DEFAULT_STEPS)
         assert tuple(sheets) == answers.fresh_answer(question, clip).samples
 
 
