@@ -31,6 +31,7 @@ from decoder.scoring.hide import HIDDEN_KINDS, score_kinds, score_presets
 from decoder.scoring.score import score_clips
 from vjepa.checkpoint import BUNDLED
 from vjepa.data.clips import bundled_clips, read_frames
+from vjepa.workers import end_with_parent
 
 SOURCES = ("physics", "world", "real")
 LEVELS = (0, 1, 2, 3, 4)
@@ -68,8 +69,13 @@ def processes() -> Iterator[ProcessPoolExecutor]:
     """One for each core: a clip of this model does not keep two of them busy."""
     cores = os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(cores, context, torch.set_num_threads, (1,)) as pool:
+    with ProcessPoolExecutor(cores, context, _begin_work) as pool:
         yield pool
+
+
+def _begin_work() -> None:
+    end_with_parent()
+    torch.set_num_threads(1)
 
 
 def make_card(

@@ -1,8 +1,12 @@
 """Stored physics clips: drawn in processes, in order, and gone on with after a break."""
 
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 
 from vjepa.errors import InputError
@@ -82,3 +86,16 @@ def test_bad_input_gets_a_sentence(tmp_path):
     (tmp_path / "clips.npz").write_bytes(b"no archive")
     with pytest.raises(InputError, match="no labelled"):
         load_labelled(tmp_path / "clips.npz")
+
+
+def test_processes_that_draw_end_with_the_one_that_asked_however_it_ends(tmp_path):
+    out = tmp_path / "clips.npy"
+    words = f"-m vjepa store --data physics --clips 999 --processes 1 --out {out}".split()
+    store = psutil.Popen([sys.executable, *words], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not out.with_suffix(".progress").is_file() and time.monotonic() < deadline:
+        time.sleep(0.1)  # until it draws
+    workers = store.children(recursive=True)
+    store.kill()
+    store.wait()
+    assert workers and not psutil.wait_procs(workers, timeout=30)[1]

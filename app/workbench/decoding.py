@@ -7,7 +7,6 @@ nothing that a worker does not need.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -15,13 +14,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing import parent_process
 from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from vjepa.errors import InputError
+from vjepa.workers import end_with_parent
 
 WORKERS = 2
 SECONDS = 20
@@ -116,18 +115,7 @@ class BareContext(SpawnContext):
 def begin_work() -> None:
     """Sets this process's limits, and has it end with the server."""
     limit_memory()
-    threading.Thread(target=end_with_parent, name="end with the server", daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """Waits for the server's end, however it comes: killed, it says goodbye to nobody.
-
-    The pool's own pipes do not tell: workers hold both ends of them.
-    """
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def limit_memory() -> None:

@@ -14,8 +14,9 @@ from functools import cache
 from multiprocessing.connection import Connection
 from typing import Any
 
-from app.workbench.decoding import BareContext, end_with_parent
+from app.workbench.decoding import BareContext
 from vjepa.errors import InputError
+from vjepa.workers import end_with_parent
 
 SILENCE = 15.0
 """Seconds after which work ends that nobody has looked at: its visitor has left, or reads another
@@ -133,7 +134,7 @@ def the_watched() -> Watched:
 
 def tell_pieces(say: Connection, work: Callable[..., Iterator[Any]], given: tuple) -> None:
     """Does the work, behind others', and ends with the server or when nobody listens any more."""
-    threading.Thread(target=end_with_parent, name="end with the server", daemon=True).start()
+    end_with_parent()
     if hasattr(os, "nice"):
         os.nice(NICE)
     with say, suppress(BrokenPipeError):

@@ -22,6 +22,7 @@ from vjepa.errors import InputError
 from vjepa.reading.packed import MARK
 from vjepa.reading.timing import frame_step, is_even, measured_rate, nearest
 from vjepa.reading.whole import read_picked
+from vjepa.workers import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def _pack_all(
     """Packs what is not there yet; the videos that cannot be read, and why."""
     left_out = []
     waiting = [path for path in paths if not (out / packed_name(path)).is_file()]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
         jobs = {pool.submit(try_video, path, out, settings): path for path in waiting}
         with tqdm(total=len(paths), initial=len(paths) - len(jobs), unit="video") as bar:
             for job in as_completed(jobs):

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from vjepa.errors import InputError
 from vjepa.storage import new_array
+from vjepa.workers import end_with_parent
 from vjepa.world.physics import PhysicsBatch, PhysicsWorld, collate
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def _in_processes(draw, first: int, last: int, processes: int) -> Iterator:
     while done < len(chunks):
         before = done
         # Forked processes would share what OpenGL and torch have opened.
-        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent)
         try:
             for drawn in pool.map(draw, chunks[done:]):
                 yield drawn
@@ -101,6 +102,7 @@ def store_frames(world: PhysicsWorld, path: Path, count: int, *, seed: int, proc
     beginning, notes = path.with_suffix(".partial"), path.with_suffix(".progress")
     size = (world.num_frames, world.image_size, world.image_size, 3)
     asked = {"seed": seed, "split": world.split, "shape": [count, *size]}
+    asked |= {"static": world.static} if world.static else {}
     done = _done(beginning, notes, asked)
     clips = np.load(beginning, mmap_mode="r+") if done else new_array(beginning, (count, *size))
     with tqdm(total=count, initial=done, desc="clips", unit="clip") as bar:
