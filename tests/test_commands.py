@@ -38,6 +38,7 @@ def run(monkeypatch, capsys):
         ("vjepa pretrain --out {tmp}/run --data {tmp}/nothing", "no data"),
         ("vjepa pretrain --out {tmp}/run --resume", "without --resume"),
         ("vjepa store --out {tmp}/clips.npy --levels 9", "level"),
+        ("vjepa store --out {tmp}/clips.npy --static .5", "Only physics clips"),
         ("vjepa probe --task smell", "no task 'smell'"),
         ("vjepa probe --model {tmp}", "config.json"),
         ("decoder train --out {tmp}/run --model {tmp}/nothing", "no model"),

@@ -178,7 +178,24 @@ def test_all_arrays_of_a_batch_have_the_same_clips(clips):
     assert {len(value) for value in vars(batch).values()} == {2}
 
 
+def test_static_is_new_in_every_frame_and_on_floor_and_walls_alone(clips):
+    seed, plain = seed_of("move_left"), clips["move_left"]
+    faint, strong = (PhysicsWorld(SIDE, FRAMES, static=share).frames(seed) for share in (0.2, 0.5))
+    things = plain["segmentation"] > 0
+    assert np.array_equal(faint[things], plain["frames"][things])
+    change = [
+        np.abs(np.diff(f.astype(int), axis=0)).mean() for f in (plain["frames"], faint, strong)
+    ]
+    assert change[0] + 5 < change[1] < change[2] - 5
+    mixed = 0.8 * plain["frames"].astype(float) + 0.2 * (strong - 0.5 * plain["frames"]) / 0.5
+    room = (strong != plain["frames"]).any(-1)
+    assert room.mean() > 0.5 and np.abs(mixed - faint)[room].max() < 2.5  # the same noise, rounded
+    assert np.array_equal(PhysicsWorld(SIDE, FRAMES, static=0.5).clip(seed)["frames"], strong)
+
+
 def test_bad_input_gets_a_sentence():
+    with pytest.raises(InputError, match="share from 0 to 1"):
+        PhysicsWorld(static=1.5)
     with pytest.raises(InputError, match="'train' or 'test'"):
         PhysicsWorld(split="validation")
     with pytest.raises(InputError, match="8 to"):

@@ -65,6 +65,7 @@ def store(
     data: str = "world",
     preset: str = "demo",
     levels: tuple[int, ...] = (0, 1, 2, 3, 4),
+    static: float = 0.0,
     seed: int = 0,
     processes: int = os.cpu_count() or 1,
 ) -> None:
@@ -77,13 +78,17 @@ def store(
             as in "8*world+pans+still:bundled" (of which nothing moves).
         preset: the model shape whose frames they are.
         levels: difficulties of the world, mixed equally.
+        static: of physics clips, the share of what floor and walls show that is noise, new in
+            every frame, 0 to 1.
         seed: of the draws.
         processes: that draw physics clips side by side; broken off, they go on where they were.
     """
     errors.require_unread(out, sources.files_read(data))
+    if static and data != "physics":
+        raise InputError("Only physics clips have static: ask for them, --data physics.")
     shape = config.preset(preset)
     if data == "physics":
-        world = PhysicsWorld(shape.image_size, shape.num_frames)
+        world = PhysicsWorld(shape.image_size, shape.num_frames, static=static)
         store_frames(world, out, clips, seed=seed, processes=processes)
     else:
         source = sources.open_source(data, shape, levels=levels, device=torch.device("cpu"))

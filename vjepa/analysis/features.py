@@ -144,6 +144,7 @@ class LabelledPhysics:
         config: gives the clips' size.
         processes: that draw side by side.
         seed: of the clips.
+        static: share of noise on floor and walls, as `PhysicsWorld` has it.
     """
 
     split: str
@@ -151,6 +152,7 @@ class LabelledPhysics:
     config: ModelConfig
     processes: int = 2
     seed: int = 0
+    static: float = 0.0
     views = clips = 1
     labels = np.dtype([("index", "i8"), ("event", "i8"), ("shape", "i8")])
 
@@ -164,7 +166,8 @@ class LabelledPhysics:
     @property
     def world(self) -> PhysicsWorld:
         """Draws the clips."""
-        return PhysicsWorld(self.config.image_size, self.config.num_frames, split=self.split)
+        size = self.config.image_size, self.config.num_frames
+        return PhysicsWorld(*size, split=self.split, static=self.static)
 
     @cached_property
     def digest(self) -> str:

@@ -85,12 +85,20 @@ class PhysicsWorld:
         image_size: side of the square frames in pixels.
         num_frames: frames of a clip, at 8 a second.
         split: "train" or "test".
+        static: share of what floor and walls show that is noise, new in every frame, 0..1: detail
+            that nobody can foresee, and all else as it is without.
 
     Raises:
-        InputError: no such split, or frames that are too large.
+        InputError: no such split, frames that are too large, or no share.
     """
 
-    def __init__(self, image_size: int = 112, num_frames: int = 16, split: str = "train") -> None:
+    def __init__(
+        self,
+        image_size: int = 112,
+        num_frames: int = 16,
+        split: str = "train",
+        static: float = 0.0,
+    ) -> None:
         if split not in SPLITS:
             raise InputError(f"Physics split {split!r} does not exist; use 'train' or 'test'.")
         if not 8 <= image_size <= LARGEST or num_frames < 2:
@@ -98,7 +106,10 @@ class PhysicsWorld:
                 f"Physics clips of {num_frames} frames at {image_size} px cannot be drawn; ask for "
                 f"at least 2 frames at 8 to {LARGEST} px."
             )
+        if not 0 <= static <= 1:
+            raise InputError(f"static must be a share from 0 to 1, not {static}.")
         self.image_size, self.num_frames, self.split = image_size, num_frames, split
+        self.static = static
 
     def sample(self, n: int, generator: torch.Generator) -> PhysicsBatch:
         """Draws n clips; the same generator state gives the same clips.
@@ -114,7 +125,7 @@ class PhysicsWorld:
     def clip(self, seed: int | Sequence[int]) -> dict[str, np.ndarray]:
         """One clip with its labels, as arrays named after the attributes of a batch."""
         scene, model, course = self.play(seed)
-        painter = Painter(scene, model, course, self.image_size)
+        painter = Painter(scene, model, course, self.image_size, self.static)
         try:
             frames, segmentation = painter.pictures(), painter.segmentation()
         finally:
@@ -129,7 +140,7 @@ class PhysicsWorld:
 
     def render(self, scene: PhysicsScene, model, course: Course) -> UInt8[np.ndarray, "t h w 3"]:
         """Draws a scene's course."""
-        painter = Painter(scene, model, course, self.image_size)
+        painter = Painter(scene, model, course, self.image_size, self.static)
         try:
             return painter.pictures()
         finally:

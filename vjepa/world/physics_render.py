@@ -14,6 +14,8 @@ from vjepa.world.physics_things import rotation, surface
 
 SAMPLES = 2
 """Pictures are drawn this many times larger each way, and averaged."""
+SPECKS = 28
+"""Specks of static along a frame's side."""
 LARGEST = WIDEST // SAMPLES
 """Side of the largest clip, in pixels."""
 
@@ -26,15 +28,19 @@ class Painter:
         model: of the scene.
         course: of the scene.
         side: of the frames, pixels.
+        static: share of what floor and walls show that is noise, new in every frame, 0..1.
 
     Raises:
         InputError: OpenGL is missing.
     """
 
-    def __init__(self, scene: PhysicsScene, model, course: Course, side: int) -> None:
+    def __init__(
+        self, scene: PhysicsScene, model, course: Course, side: int, static: float = 0.0
+    ) -> None:
         mujoco = load_mujoco()
         open_context()
         self.scene, self.model, self.course, self.side = scene, model, course, side
+        self.static = static
         self.data = mujoco.MjData(model)
         self.stage = mujoco.MjvScene(model, maxgeom=200)
         self.stage.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
@@ -50,7 +56,23 @@ class Painter:
         """RGB of every frame."""
         self._shade(True)
         large = self.side * SAMPLES
-        return np.stack([shrink(self._draw(large)) for _ in self._frames()])
+        frames = np.stack([shrink(self._draw(large)) for _ in self._frames()])
+        return self._with_static(frames) if self.static else frames
+
+    def _with_static(
+        self, frames: UInt8[np.ndarray, "t side side 3"]
+    ) -> UInt8[np.ndarray, "t side side 3"]:
+        """Noise that nobody can foresee mixed into floor and walls, the same for the same scene."""
+        self._shade(False)
+        room = [self.model.material(name).id for name in ("floor", "wall")]
+        shows = np.append(np.isin(self.model.geom_matid, room), False)
+        random = np.random.default_rng((self.scene.room.floor.phase * 2**32).astype(np.uint64))
+        place = np.arange(self.side) * SPECKS // self.side
+        for frame, _ in enumerate(self._frames()):
+            noise = random.integers(0, 256, (SPECKS, SPECKS, 3))[place][:, place]
+            mixed = (1 - self.static) * frames[frame] + self.static * noise
+            frames[frame] = np.where(shows[self._geoms()][..., None], mixed.round(), frames[frame])
+        return frames
 
     def segmentation(self) -> UInt8[np.ndarray, "t side side"]:
         """What each pixel shows: 1 for the first thing and so on, 0 for anything else."""
