@@ -17,11 +17,12 @@ from vjepa.analysis.surprise import (
     surprise,
     wilson,
 )
+from vjepa.baselines import PixelPrediction, normalize_tubelets
 from vjepa.data.clips import normalize
 from vjepa.errors import InputError
 from vjepa.masks import MaskBatch, future
 from vjepa.model import VJEPA
-from vjepa.tokens import split
+from vjepa.tokens import patchify, split, take
 from vjepa.world import physics_violations
 
 FOUR_STEPS = replace(TINY, num_frames=8)
@@ -50,6 +51,16 @@ def loss_after(model, clips, keep):
 def test_the_last_step_s_surprise_is_the_training_loss_of_its_mask(model, clips):
     found = curve(surprise(model, clips, horizon=1))
     assert found[:, -1].mean() == pytest.approx(loss_after(model, clips, T - 1), rel=1e-5)
+
+
+def test_pixel_prediction_is_surprised_by_pixels_that_it_did_not_predict(clips):
+    model = PixelPrediction(FOUR_STEPS).eval()
+    context_idx, target_idx = (i.expand(len(clips), -1) for i in split(future(model.grid, T - 1)))
+    hidden = take(normalize_tubelets(patchify(clips, FOUR_STEPS)), target_idx)
+    context = model.encoder(clips, context_idx)
+    error = (model.predictor(context, context_idx, target_idx, MASK_TYPE) - hidden).abs().mean(-1)
+    found = surprise(model, clips, horizon=1)[:, -1].flatten(1)
+    torch.testing.assert_close(found, error)
 
 
 def test_nothing_can_be_predicted_before_the_first_step(model, clips):

@@ -13,7 +13,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from safetensors import SafetensorError
 from timm.data import resolve_model_data_config
 from timm.models import load_checkpoint
@@ -23,14 +23,17 @@ from vjepa import checkpoint
 from vjepa.config import ModelConfig
 from vjepa.data.clips import IMAGENET_MEAN, IMAGENET_STD
 from vjepa.errors import InputError
-from vjepa.masks import MaskBatch
+from vjepa.masks import Grid, MaskBatch
 from vjepa.model import VJEPA
 from vjepa.tokens import patchify, take
 from vjepa.vjepa2 import parts
 
 
 class PixelPrediction(nn.Module):
-    """An encoder that learns by predicting the pixels of hidden tubelets."""
+    """An encoder that learns by predicting the pixels of hidden tubelets.
+
+    It is asked as `VJEPA` is; its targets are normalised pixels, and it has one encoder.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -42,18 +45,48 @@ class PixelPrediction(nn.Module):
         """Features of whole clips, for frozen evaluation."""
         return self.encoder(clips)
 
+    @property
+    def grid(self) -> Grid:
+        """Tokens along time, height and width."""
+        return self.config.grid
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.device
+
+    def encode_context(
+        self, clips: Float[Tensor, "B C T H W"], context_idx: Int64[Tensor, "B K"]
+    ) -> Float[Tensor, "B K D"]:
+        """Features of the visible tokens; the others are dropped before the encoder."""
+        return self.encoder(clips, context_idx)
+
+    def predict(
+        self,
+        context: Float[Tensor, "B K D"],
+        context_idx: Int64[Tensor, "B K"],
+        target_idx: Int64[Tensor, "B M"],
+        mask_type: str | int = "long",
+    ) -> Float[Tensor, "B M P"]:
+        """Predicted pixels of the hidden tokens, in the space of the targets."""
+        return self.predictor(context, context_idx, target_idx, mask_type)
+
+    def target_features(self, clips: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B N P"]:
+        """What is to be predicted of every token: its pixels, normalised."""
+        return normalize_tubelets(patchify(clips, self.config))
+
     def loss(
         self, clips: Float[Tensor, "B C T H W"], masks: list[MaskBatch]
     ) -> Float[Tensor, " K"]:
         """The squared error of the predicted pixels, one number a mask type."""
-        targets = normalize_tubelets(patchify(clips, self.config))
+        targets = self.target_features(clips)
         return torch.stack([self._mask_loss(clips, targets, mask) for mask in masks])
 
     forward = loss  # data-parallel wrappers call forward
 
     def _mask_loss(self, clips: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
-        context = self.encoder(clips, mask.context_idx)
-        predictions = self.predictor(context, mask.context_idx, mask.target_idx, mask.mask_type)
+        context = self.encode_context(clips, mask.context_idx)
+        predictions = self.predict(context, *mask)
         return F.mse_loss(predictions.float(), take(targets, mask.target_idx))
 
     def update_target(self, momentum: float) -> None:

@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from vjepa import masks
-from vjepa.baselines import PixelPrediction, normalize_tubelets
+from vjepa.baselines import PixelPrediction
 from vjepa.data.clips import normalize
 from vjepa.model import VJEPA
-from vjepa.tokens import patchify, split, take
+from vjepa.tokens import split, take
 
 MASK_TYPE = "long"
 
@@ -40,11 +40,7 @@ def feature_errors(
     Raises:
         InputError: a mask of another shape, empty or full.
     """
-    context_idx, target_idx = (idx.to(model.device) for idx in split(masks.check(mask, model.grid)))
-    pixels = normalize(frames)[None]
-    context = model.encode_context(pixels, context_idx)
-    predicted = model.predict(context, context_idx, target_idx, MASK_TYPE).float()
-    return _on_grid((predicted - model.targets(pixels, target_idx)).abs(), mask)
+    return _on_grid(_differences(model, frames, mask).abs(), mask)
 
 
 @torch.no_grad()
@@ -56,12 +52,18 @@ def pixel_errors(
     Raises:
         InputError: a mask of another shape, empty or full.
     """
-    context_idx, target_idx = split(masks.check(mask, model.config.grid))
+    return _on_grid(_differences(model, frames, mask).square(), mask)
+
+
+def _differences(
+    model: VJEPA | PixelPrediction, frames: UInt8[np.ndarray, "T H W 3"], mask: Tensor
+) -> Float[Tensor, "1 M D"]:
+    """Predicted minus true."""
+    context_idx, target_idx = (idx.to(model.device) for idx in split(masks.check(mask, model.grid)))
     pixels = normalize(frames)[None]
-    context = model.encoder(pixels, context_idx)
-    predicted = model.predictor(context, context_idx, target_idx, MASK_TYPE).float()
-    targets = take(normalize_tubelets(patchify(pixels, model.config)), target_idx)
-    return _on_grid((predicted - targets).square(), mask)
+    context = model.encode_context(pixels, context_idx)
+    predicted = model.predict(context, context_idx, target_idx, MASK_TYPE).float()
+    return predicted - take(model.target_features(pixels), target_idx)
 
 
 def _on_grid(errors: Float[Tensor, "1 M D"], mask: Tensor) -> Float[np.ndarray, "t h w"]:

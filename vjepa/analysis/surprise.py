@@ -18,6 +18,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor
 from tqdm.auto import tqdm
 
+from vjepa.baselines import PixelPrediction
 from vjepa.data.clips import normalize
 from vjepa.errors import InputError
 from vjepa.model import VJEPA
@@ -38,7 +39,7 @@ CHUNK = 4  # scenes, of four clips each, that are scored at a time
 
 @torch.no_grad()
 def surprise(
-    model: VJEPA, clips: Float[Tensor, "B C T H W"], horizon: int = HORIZON
+    model: VJEPA | PixelPrediction, clips: Float[Tensor, "B C T H W"], horizon: int = HORIZON
 ) -> Float[Tensor, "B t h w"]:
     """Prediction error of every token, given only what came before.
 
@@ -48,7 +49,7 @@ def surprise(
     whole, as in training.
 
     Args:
-        model: frozen.
+        model: frozen; of pixel prediction the errors are those of normalised pixels.
         clips: normalised frames.
         horizon: time steps predicted at once.
 
@@ -72,7 +73,7 @@ def surprise(
 
 
 def _errors(
-    model: VJEPA,
+    model: VJEPA | PixelPrediction,
     clips: Float[Tensor, "B C T H W"],
     targets: Float[Tensor, "B N D"],
     start: int,
@@ -189,7 +190,7 @@ def _score_case(
     by_model, by_pixels = [], []
     for start in range(0, scenes, CHUNK):
         pairs = draw(kind, hidden, min(CHUNK, scenes - start), generator)
-        by_model.append(_mean_surprise(model, pairs))
+        by_model.append(mean_surprise(model, pairs))
         clips = torch.stack([pairs.possible, pairs.impossible])
         by_pixels.append(pixel_change(clips).double().numpy())
         bar.update(len(pairs.possible))
@@ -198,7 +199,7 @@ def _score_case(
     return {"kind": kind, "hidden": hidden, "scenes": scenes} | scores
 
 
-def _mean_surprise(model: VJEPA, pairs: Pairs) -> Float[np.ndarray, "2 n 2"]:
+def mean_surprise(model: VJEPA | PixelPrediction, pairs: Pairs) -> Float[np.ndarray, "2 n 2"]:
     """Mean surprise of whole clips, possible ones first.
 
     Nothing says to the model when something happens; time steps before it are the same in a set.
