@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from torch import Generator, nn
 from tqdm import tqdm
 
@@ -44,6 +45,8 @@ PROBES = ("attentive", "linear")
 UNSEEN = [kind for kind, hidden in CASES if hidden]
 """What can go wrong behind a screen."""
 DATA_SEED, SCENE_SEED = 31, 7
+CLIPS, SHOWN = range(6), 6
+"""Seeds of the clips on the picture, and which frame of them."""
 Twins = dict[str, VJEPA | PixelPrediction]
 
 
@@ -118,6 +121,15 @@ def health(objective: str, static: float, options: argparse.Namespace) -> dict:
     return {name: last[name] for name in ("loss", "spread", "rank")}
 
 
+def sheet(static: list[float]) -> Image.Image:
+    """Frames of some clips, a row for each amount of static."""
+    rows = [
+        np.concatenate([PhysicsWorld(*SIZE, static=share).frames(seed)[SHOWN] for seed in CLIPS], 1)
+        for share in static
+    ]
+    return Image.fromarray(np.concatenate(rows))
+
+
 def write(options: argparse.Namespace) -> dict:
     """Trains and judges all that was asked for, and writes what is known after each pair."""
     asked = {name: getattr(options, name) for name in ("steps", "clips", "train_clips", "seeds")}
@@ -135,6 +147,7 @@ def write(options: argparse.Namespace) -> dict:
             }
         )
         options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        sheet(options.static).save(options.out.with_suffix(".webp"), quality=80)
     return results
 
 

@@ -298,5 +298,35 @@ def shares_lines(
     return figure.update_layout(height=HEIGHT + 60, margin=MARGIN, legend=legend)
 
 
+def twins_lines(
+    amounts: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+) -> go.Figure:
+    """What probes read from models that learned with static, over how much of it there was.
+
+    Args:
+        amounts: per cent.
+        panels: by what they show; of each model by its name, `mean` and `ci95` for each amount.
+    """
+    figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=list(panels))
+    for column, models in enumerate(panels.values(), start=1):
+        for (name, rows), colour in zip(models.items(), (BLUE, ORANGE, GREY), strict=True):
+            figure.add_scatter(
+                x=list(amounts),
+                y=[row["mean"] for row in rows],
+                error_y={"array": [row["ci95"][1] - row["mean"] for row in rows], "thickness": 1},
+                name=name,
+                line={"color": colour},
+                hovertemplate="%{x} % static: %{y:.0%}",
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(title="static, %", showgrid=False, tickvals=list(amounts))
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=5)
+    legend = {"orientation": "h", "y": -0.35, "x": 0, "yanchor": "top"}
+    size = {"height": HEIGHT + 80, "margin": MARGIN | {"t": 26}}
+    return figure.update_layout(**size, legend=legend)
+
+
 def _plain(figure: go.Figure, height: int = HEIGHT) -> go.Figure:
     return figure.update_layout(height=height, margin=MARGIN, showlegend=False)
