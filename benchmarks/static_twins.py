@@ -16,8 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 from tqdm import tqdm
 
 from benchmarks.physics_trial import MASKS, SMALL
@@ -29,8 +30,9 @@ from vjepa.analysis.tasks import PHYSICS_TASKS
 from vjepa.baselines import PixelPrediction, load_pixel_prediction, random_twin
 from vjepa.beginning import begin
 from vjepa.config import SHAPES
+from vjepa.data.clips import normalize
 from vjepa.formats.published import ASSETS
-from vjepa.model import VJEPA
+from vjepa.model import VJEPA, normalize_features
 from vjepa.pretrain import pretrain
 from vjepa.recipes import PretrainConfig
 from vjepa.world.physics import PhysicsWorld
@@ -40,10 +42,13 @@ from vjepa.world.physics_violations import CASES, draw_pairs
 SHAPES["twin"] = replace(SMALL, target_layers=1)
 SIZE = SHAPES["twin"].image_size, SHAPES["twin"].num_frames
 OBJECTIVES = ("features", "pixels")
-LABELS = (1.0, 0.2, 0.05)
+LABELS = (1.0, 0.05)
 PROBES = ("attentive", "linear")
 UNSEEN = [kind for kind, hidden in CASES if hidden]
 """What can go wrong behind a screen."""
+NOISY = (0.2, 0.5)
+"""Amounts of static that features are asked about; how many clips are shown with them."""
+KEPT = 48
 DATA_SEED, SCENE_SEED = 31, 7
 CLIPS, SHOWN = range(6), 6
 """Seeds of the clips on the picture, and which frame of them."""
@@ -84,14 +89,18 @@ def _open(objective: str, out: Path) -> VJEPA | PixelPrediction:
     return model.float().eval().requires_grad_(False)
 
 
+def beside_random(twins: Twins) -> dict[str, FrozenModel]:
+    """Both twins and random weights, as probes call them."""
+    features, pixels = (twins[objective] for objective in OBJECTIVES)
+    return {"model": features, "pixel": pixels, "random": random_twin(features)}
+
+
 def probed(twins: Twins, static: float, options: argparse.Namespace) -> list[dict]:
     """What probes read from the features of both twins and of random weights."""
-    features, pixels = (twins[objective] for objective in OBJECTIVES)
-    models: dict[str, FrozenModel] = {"model": features, "pixel": pixels}
-    models["random"] = random_twin(features)
+    models = beside_random(twins)
     counts = {"train": options.train_clips, "test": options.test_clips}
     sets = (
-        LabelledPhysics(split, count, features.config, options.processes, static=static)
+        LabelledPhysics(split, count, SHAPES["twin"], options.processes, static=static)
         for split, count in counts.items()
     )
     tokens = [encode(models, clips, options.runs / "tokens") for clips in sets]
@@ -112,6 +121,38 @@ def surprised(twins: Twins, static: float, options: argparse.Namespace) -> list[
         scores = {name: compare(*np.concatenate(each, axis=1)) for name, each in found.items()}
         rows.append({"kind": kind, "scenes": options.scenes} | scores)
     return rows
+
+
+@torch.no_grad()
+def kept(models: dict[str, FrozenModel], static: float, clips: int) -> dict[str, float]:
+    """How much of features is static: their change from one noise to another, over the same scene.
+
+    Args:
+        models: by name.
+        static: how much of it there is.
+        clips: held out.
+
+    Returns:
+        of each model, the mean squared change as a share of that from scene to scene: 0 where
+        static is left out of features, 1 where they are nothing else.
+    """
+    plain, noise = (
+        PhysicsWorld(*SIZE, split="test", static=share)
+        .sample(clips, Generator().manual_seed(SCENE_SEED))
+        .frames.float()
+        for share in (0.0, 1.0)
+    )
+    other = noise.roll(1, dims=1)  # each frame has that of the one before
+    room = (plain != noise).any(-1, keepdim=True)
+    room = room & room.roll(1, dims=1)
+    mixed = [torch.where(room, plain.lerp(each, static), plain).byte() for each in (noise, other)]
+    return {name: _change(model, *mixed) for name, model in models.items()}
+
+
+def _change(model: FrozenModel, one: Tensor, other: Tensor) -> float:
+    one, other = (normalize_features(model.encode(normalize(each))) for each in (one, other))
+    scenes = (one - one.roll(1, dims=0)).square().mean()
+    return float((one - other).square().mean() / scenes)
 
 
 def health(objective: str, static: float, options: argparse.Namespace) -> dict:
@@ -143,6 +184,7 @@ def write(options: argparse.Namespace) -> dict:
                 "static": static,
                 "training": {name: health(name, static, options) for name in OBJECTIVES},
                 "probes": probed(twins, static, options),
+                "kept": {share: kept(beside_random(twins), share, KEPT) for share in NOISY},
                 "surprise": surprised(twins, static, options),
             }
         )
@@ -159,7 +201,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=1024, help="to train on")
     parser.add_argument("--train-clips", type=int, default=1000, help="labelled, for probes")
     parser.add_argument("--test-clips", type=int, default=500)
-    parser.add_argument("--seeds", type=int, default=3, help="of each probe")
+    parser.add_argument("--seeds", type=int, default=2, help="of each probe")
     parser.add_argument("--scenes", type=int, default=20, help="of each impossible kind")
     parser.add_argument("--processes", type=int, default=2, help="that draw clips")
     parser.add_argument("--runs", type=Path, default=Path("runs/static-twins"))

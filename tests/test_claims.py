@@ -275,6 +275,20 @@ def test_features_beat_pixels_in_the_paper_and_here_for_location_alone():
     assert ahead == {"appearance": False, "motion": False, "location": True}
 
 
+def test_predicting_features_learns_to_leave_out_static_and_predicting_pixels_hardly_does():
+    """Where this fails, the words of lesson 5 and of notebook 06 are to be read again."""
+    twins = json.loads((ROOT / "assets/baselines/static.json").read_text())
+    kept = {world["static"]: world["kept"] for world in twins["worlds"]}
+    before, after = kept[0.0], kept[0.5]
+    for shown in ("0.2", "0.5"):
+        assert after[shown]["model"] < 0.75 * before[shown]["model"]
+        assert after[shown]["pixel"] > 0.75 * before[shown]["pixel"]
+        assert after[shown]["model"] < after[shown]["pixel"] < after[shown]["random"]
+    rows = [row for world in twins["worlds"] for row in world["probes"]]
+    assert len(rows) == 24
+    assert not [row for row in rows if row["above_random"]["ci95"][0] > 0.02]  # of no use yet
+
+
 def test_from_scratch_predictions_become_right_for_their_own_clip_alone():
     """As the notebook printed it: errors on unseen clips, as shares of the best constant's."""
     path = ROOT / "notebooks" / "03_pretraining_from_scratch.ipynb"

@@ -299,29 +299,28 @@ def shares_lines(
 
 
 def twins_lines(
-    amounts: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+    learned: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> go.Figure:
-    """What probes read from models that learned with static, over how much of it there was.
+    """How much of features is static, over how much of it there was in training.
 
     Args:
-        amounts: per cent.
-        panels: by what they show; of each model by its name, `mean` and `ci95` for each amount.
+        learned: per cent.
+        panels: by what was shown; of each model by its name, a share for each of `learned`.
     """
     figure = make_subplots(1, len(panels), shared_yaxes=True, subplot_titles=list(panels))
     for column, models in enumerate(panels.values(), start=1):
-        for (name, rows), colour in zip(models.items(), (BLUE, ORANGE, GREY), strict=True):
+        for (name, shares), colour in zip(models.items(), (BLUE, ORANGE, GREY), strict=True):
             figure.add_scatter(
-                x=list(amounts),
-                y=[row["mean"] for row in rows],
-                error_y={"array": [row["ci95"][1] - row["mean"] for row in rows], "thickness": 1},
+                x=list(learned),
+                y=list(shares),
                 name=name,
                 line={"color": colour},
-                hovertemplate="%{x} % static: %{y:.0%}",
+                hovertemplate="%{x} % static in training: %{y:.0%}",
                 showlegend=column == 1,
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title="static, %", showgrid=False, tickvals=list(amounts))
+    figure.update_xaxes(title="static in training, %", showgrid=False, tickvals=list(learned))
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=5)
     legend = {"orientation": "h", "y": -0.35, "x": 0, "yanchor": "top"}
     size = {"height": HEIGHT + 80, "margin": MARGIN | {"t": 26}}
