@@ -1,15 +1,19 @@
-"""Rebuilds the object and backdrop pack of the demo world from the packages named in README.md.
+r"""Rebuilds the object and backdrop pack of the demo world from the packages named in README.md.
 
-    pip install OpenEXR pillow numpy scikit-learn
+    pip install OpenEXR pillow numpy scikit-learn resvg_py==0.5.0
     npm pack @lobehub/fluent-emoji-3d@1.1.0 && npm pack @pmndrs/assets@1.7.0        (unpack both)
+    npm pack @iconify-json/noto@1.2.9          (and noto-v1@1.2.5, twemoji@1.2.5, emojione@1.2.3,
+                                                fxemoji@1.2.2: unpack each into icons/<its name>)
     apt-get download blender-data lomiri-wallpapers-16.04            (dpkg-deb -x both)
-    python build_pack.py --emoji DIR --pmndrs DIR --blender DIR --lomiri DIR --sklearn DIR
+    python build_pack.py --emoji DIR --icons icons --pmndrs DIR --blender DIR --lomiri DIR \
+        --sklearn DIR
 
 Each DIR is the unpacked package; for scikit-learn the folder `sklearn` in site-packages.
 """
 
 import argparse
 import base64
+import io
 import json
 import re
 import tempfile
@@ -36,6 +40,34 @@ ACTORS = {
     "instrument": "🎷🪗🎸🎹🎺🎻🪕🥁🪘🪇🪈🎤🎧📯🔔📻🎙🎚🎛📢",
     "sweet": "🍦🍧🍨🍩🍪🎂🍰🧁🥧🍫🍬🍭🍮🍯🍡🥮🍿🥠🧇🥞",
 }
+# Things that were added when the split was fixed: they are drawn in training clips only.
+FURTHER = {
+    "fruit": "🍋‍🟩",
+    "vegetable": "🍄‍🟫 🫜",
+    "sport": "🎿 ⛸ 🛷 🥌 🪁 🏹 🎣 🤿 🥅 ⛳ 🪃",
+    "vehicle": "🚖 🚘 🚔 🚂 🚃 🚄 🚅 🚆 🚇 🚈 🚊 🚝 🚞 🦽 🦼",
+    "mammal": (
+        "🐵 🦊 🦝 🐱 🐈‍⬛ 🦁 🐯 🐴 🦓 🐗 🐷 🐭 🐹 🐰 🐇 🐁 🐀 🐿 🦫 🦔 🦇 🐺 🐻 🐻‍❄ "
+        "🐨 🐼 🦥 🦦 🦨 🦘 🦡 🐃 🐫 🫎 🫏"
+    ),
+    "bird": "🐦‍⬛",
+    "plant": "🎄 🎋 🎍 🍂 🍃",
+    "tool": "🪏 🪠 🪒 🪥 🧯 🔑 🗝 🪤 🧷 🪡 📌 📎 ⚖ 🔍 🖌 🖍 ✏ 🖊 🖋 💉 🌡 🧭 🔌 🧮 🥄 🩺 🪮 🗡 ⛓ 🧽",
+    "instrument": "📣 🪉 🛎 🪊",
+    "sweet": "🥐",
+}
+# Each is a held-out thing in another pose, sex, colour or number (an apple, a rose, chicks, dogs, a
+# cow, a bus, airliners, ships, a hammer, a ruler): it keeps the one drawing that it had.
+LIKE_HELD_OUT = set("🍏🥀🐤🐥🦮🐩🐂🚎✈🛫🛳🚢🛠📏")
+SETS = ("noto", "noto-v1", "twemoji", "emojione", "fxemoji")  # drawings by other hands
+# Drawings with a rider, a background, a face or nothing but wind: not what the thing looks like.
+UNFIT = {
+    "fluent-emoji-3d": "📎",
+    "noto-v1": "🍃",
+    "emojione": "🍃🏍",
+    "fxemoji": "⛵🚤🚋",
+}
+
 # Distractors come from kinds that never act, so the actor of a clip is never in doubt.
 PROPS = "☕🫖🍵🍾🥤🧋🧃🏺👕👖🧤🧥🧦👗👜🎒👟👢👒🎩🧢👑🏠🏢🏦🏪🏭🏰⛪⛺🧸🎁🪅🎲🎯📷📺🕰💡💼📦🪑🛋☂🏆"
 
@@ -62,16 +94,20 @@ TEST_BACKDROPS = {
 POST = (280, 112)  # rows, columns of one occluder
 
 
-def find_emoji(folder, char):
-    """Path of the 3D still of one character, with or without its variation selector."""
-    stem = f"{ord(char):04x}"
-    paths = [folder / f"{stem}.webp", folder / f"{stem}-fe0f.webp"]
-    return next(path for path in paths if path.exists())
+def code(thing):
+    """Code points of an emoji, as the packages write them in names, without variation selectors."""
+    return "-".join(f"{ord(char):04x}" for char in thing if char != "\ufe0f")
 
 
-def cut_out(path):
+def find_emoji(folder, thing):
+    """Path of the 3D still of one emoji, None where there is none."""
+    names = {re.sub("-fe0f", "", path.stem): path for path in folder.glob("*.webp")}
+    return names.get(code(thing))
+
+
+def cut_out(file):
     """RGBA picture of one object: cropped to its alpha, longest side CELL, centred in a cell."""
-    picture = Image.open(path).convert("RGBA")
+    picture = Image.open(file).convert("RGBA")
     picture = picture.crop(picture.getchannel("A").point(lambda a: 255 * (a > 8)).getbbox())
     scale = CELL / max(picture.size)
     size = [max(1, round(side * scale)) for side in picture.size]
@@ -81,15 +117,97 @@ def cut_out(path):
     return cell
 
 
+def write_strip(file, cells, quality, alpha_quality):
+    """Cells beside each other in one picture of the pack."""
+    strip = Image.new("RGBA", (CELL * len(cells), CELL))
+    for i, cell in enumerate(cells):
+        strip.paste(cell, (CELL * i, 0))
+    (HERE / file).parent.mkdir(parents=True, exist_ok=True)
+    strip.save(HERE / file, quality=quality, alpha_quality=alpha_quality, method=6)
+
+
 def write_sheet(emoji, name, chars):
-    """One strip of cells for a category; returns its index entry."""
-    sheet = Image.new("RGBA", (CELL * len(chars), CELL))
-    for i, char in enumerate(chars):
-        sheet.paste(cut_out(find_emoji(emoji, char)), (CELL * i, 0))
+    """The strip of the things that the split was fixed with; returns a category's index entry."""
     file = f"objects/{name.replace(' ', '_')}.webp"
-    sheet.save(HERE / file, quality=85, alpha_quality=90, method=6)
+    cells = [cut_out(find_emoji(emoji, char)) for char in chars]
+    write_strip(file, cells, quality=85, alpha_quality=90)
     test = [i for i in range(len(chars)) if i % TEST_EVERY == TEST_EVERY - 2]
     return {"file": file, "identities": list(chars), "test": test}
+
+
+class IconSet:
+    """The drawings of one icon package, found by emoji."""
+
+    def __init__(self, folder, names):
+        self.icons = json.loads((folder / "icons.json").read_text())
+        self.names = names
+
+    def draw(self, thing):
+        """The cut-out of an emoji, None where the set has no drawing of it."""
+        import resvg_py
+
+        found = next(filter(None, map(self._icon, self.names.get(code(thing), []))), None)
+        if found is None:
+            return None
+        side = [found.get(key, self.icons[key]) for key in ("width", "height")]
+        svg = (
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'width="{4 * CELL}" height="{4 * CELL}" viewBox="0 0 {side[0]} {side[1]}">'
+        )
+        png = resvg_py.svg_to_bytes(svg_string=f"{svg}{found['body']}</svg>")
+        return cut_out(io.BytesIO(bytes(png)))
+
+    def _icon(self, name):
+        alias = self.icons.get("aliases", {}).get(name, {})
+        return self.icons["icons"].get(alias.get("parent", name))
+
+
+def icon_names(icons):
+    """What the icons of an emoji may be called; not all packages list codes, but names agree."""
+    names = {}
+    for package in ("noto", "twemoji"):
+        chars = json.loads((icons / package / "chars.json").read_text())
+        for key, name in chars.items():
+            found = names.setdefault(re.sub("-fe0f", "", key), [])
+            found += [name, name.replace("-", "")]  # fxemoji writes its names in one word
+    return names
+
+
+def drawers(args):
+    """By set, what draws an emoji or returns None."""
+    names = icon_names(args.icons)
+    found = {name: IconSet(args.icons / name, names).draw for name in SETS}
+
+    def still(thing):
+        path = None if thing in "".join(ACTORS.values()) else find_emoji(args.emoji, thing)
+        return path and cut_out(path)
+
+    return {"fluent-emoji-3d": still} | found
+
+
+def write_drawings(draw_by, name, entry):
+    """Strips of what training clips show besides; returns their index entries."""
+    held_out = {entry["identities"][i] for i in entry["test"]}
+    things = [*entry["identities"], *FURTHER.get(name, "").split()]
+    things = [thing for thing in things if thing not in held_out | LIKE_HELD_OUT]
+    entries = []
+    for drawn_by, draw in draw_by.items():
+        fit = (thing for thing in things if thing not in UNFIT.get(drawn_by, ""))
+        cells = {thing: cell for thing in fit if (cell := draw(thing))}
+        if cells:
+            file = f"objects/{drawn_by}/{name.replace(' ', '_')}.webp"
+            write_strip(file, list(cells.values()), quality=60, alpha_quality=70)
+            entries.append({"set": drawn_by, "file": file, "identities": list(cells)})
+    return entries
+
+
+def write_categories(args):
+    """The index entries of all categories, with their strips."""
+    draw_by, categories = drawers(args), {}
+    for name, chars in ACTORS.items():
+        entry = write_sheet(args.emoji, name, chars)
+        categories[name] = entry | {"drawings": write_drawings(draw_by, name, entry)}
+    return categories
 
 
 def read_exr(data):
@@ -264,16 +382,16 @@ def write_occluders():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("emoji", "pmndrs", "blender", "lomiri", "sklearn"):
+    for name in ("emoji", "icons", "pmndrs", "blender", "lomiri", "sklearn"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="unpacked package folder")
     args = parser.parse_args()
+    args.emoji /= "assets"
     for folder in ("objects", "backdrops"):
         (HERE / folder).mkdir(exist_ok=True)
-    emoji = args.emoji / "assets"
     index = {
         "cell": CELL,
-        "categories": {name: write_sheet(emoji, name, chars) for name, chars in ACTORS.items()},
-        "props": write_sheet(emoji, "props", PROPS),
+        "categories": write_categories(args),
+        "props": write_sheet(args.emoji, "props", PROPS),
         "occluders": write_occluders(),
         "backdrops": write_backdrops(args),
     }

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -74,9 +75,13 @@ class Atlas:
 class Objects:
     """The cut-outs of one split: actors by category, and props, plus one soft round shadow.
 
+    Cells of a thing follow each other, and so do things of a category.
+
     Attributes:
         names: (identity characters) of every cell but the shadow.
         category: (n,) category index, -1 for a prop.
+        things: (t,) category index of every thing, -1 for a prop.
+        drawings: (t,) how many cells show that thing.
         support: (n, DIRECTIONS) how far the outline reaches, in cells, in each direction.
         shadow: the cell index of the shadow.
     """
@@ -84,21 +89,38 @@ class Objects:
     def __init__(self, split: str, device):
         kinds = [(i, entry) for i, entry in enumerate(pack_index()["categories"].values())]
         kinds.append((-1, pack_index()["props"]))
-        cells, category, self.names = [], [], []
+        cells, category, things, drawings, self.names = [], [], [], [], []
         for kind, entry in kinds:
-            keep = members(entry, split)
-            cells.append(read_cells(entry["file"], len(entry["identities"]))[keep])
-            category += [kind] * len(keep)
-            self.names += [entry["identities"][i] for i in keep]
+            names, strip = read_things(entry, split)
+            counts = Counter(names)
+            cells.append(strip)
+            category += [kind] * len(names)
+            things += [kind] * len(counts)
+            drawings += counts.values()
+            self.names += names
         stack = torch.cat(cells)
         self.support = outline_reach(stack[:, 3]).to(device)
         self.atlas = Atlas(torch.cat([stack, shadow_cell(stack.shape[-1])]), device)
         self.shadow = len(stack)
         self.category = torch.tensor(category)
+        self.things, self.drawings = torch.tensor(things), torch.tensor(drawings)
 
     def ids(self, category: int) -> Int[Tensor, " n"]:
         """Cells of a category; -1 for the props."""
         return (self.category == category).nonzero()[:, 0]
+
+
+def read_things(entry: dict, split: str) -> tuple[list[str], Float[Tensor, "n 4 h w"]]:
+    """Identities and cells of an index entry, thing by thing; training has further drawings."""
+    keep = members(entry, split)
+    names = [entry["identities"][i] for i in keep]
+    strips = [read_cells(entry["file"], len(entry["identities"]))[keep]]
+    for more in entry.get("drawings", []) if split == "train" else []:
+        names += more["identities"]
+        strips.append(read_cells(more["file"], len(more["identities"])))
+    place = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    order = sorted(range(len(names)), key=lambda i: place[names[i]])
+    return [names[i] for i in order], torch.cat(strips)[order]
 
 
 def members(entry: dict, split: str) -> list[int]:

@@ -251,11 +251,19 @@ def draw_scene(stage: Stage, n: int, generator: torch.Generator) -> Scene:
 
 
 def pick_cell(dice: Dice, stage: Stage, category: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
-    """A random identity of each category."""
-    kinds = stage.objects.category.to(category.device)
-    counts = torch.bincount(kinds[kinds >= 0])
-    first = counts.cumsum(0) - counts  # the cells of a category follow each other
-    return first[category] + dice.below(counts[category], len(category))
+    """A random drawing of a random thing of each category; one random number says both.
+
+    Things are equally frequent, however many drawings they have.
+    """
+    objects = stage.objects
+    things, drawings = (v.to(category.device) for v in (objects.things, objects.drawings))
+    counts = torch.bincount(things[things >= 0])
+    first = counts.cumsum(0) - counts  # the things of a category follow each other
+    place = dice.uniform(0, 1, len(category)) * counts[category]
+    within = torch.minimum(place.long(), counts[category] - 1)
+    thing = first[category] + within
+    drawing = torch.minimum(((place - within) * drawings[thing]).long(), drawings[thing] - 1)
+    return (drawings.cumsum(0) - drawings)[thing] + drawing
 
 
 def draw_path(dice: Dice, level: int, n: int) -> Path:
