@@ -3,8 +3,10 @@
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,19 +42,31 @@ class Atlas:
 
     Each size is one tall image of all cells below each other, so a batch reads from it without
     copying textures.
+
+    Args:
+        stacks: of cells (n, 4, h, w), one behind the other; each is done with before the next.
+        count: cells in all.
+        side: h and w.
+        device: of the strips.
     """
 
-    def __init__(self, cells: Float[Tensor, "n 4 h w"], device):
-        height, width = cells.shape[-2:]
-        self.count = len(cells)
-        self.strips, self.sizes = [], []
-        for mip in range(MIPS):
-            shrink = 2 ** (-mip / 2)
-            size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
-            small = F.interpolate(cells, size=size, mode="bilinear", antialias=True)
-            padded = F.pad(small, (GUTTER,) * 4)
-            self.strips.append(padded.transpose(0, 1).flatten(1, 2)[None].to(device))
-            self.sizes.append(size)
+    def __init__(self, stacks: Iterable[Tensor], count: int, side: tuple[int, int], device):
+        self.count = count
+        shrinks = [2 ** (-mip / 2) for mip in range(MIPS)]
+        self.sizes = [tuple(max(1, round(length * by)) for length in side) for by in shrinks]
+        padded = [(height + 2 * GUTTER, width + 2 * GUTTER) for height, width in self.sizes]
+        self.strips = [torch.empty(1, 4, count * h, w, device=device) for h, w in padded]
+        first = 0
+        for stack in stacks:
+            for strip, size, (height, _) in zip(self.strips, self.sizes, padded, strict=True):
+                column = _column(stack, size)
+                strip[:, :, first * height :][:, :, : column.shape[2]] = column
+            first += len(stack)
+
+    def alpha(self) -> Float[Tensor, "n h w"]:
+        """What every cell covers, in full size."""
+        cells = self.strips[0][0, 3].unflatten(0, (self.count, -1))
+        return cells[:, GUTTER:-GUTTER, GUTTER:-GUTTER]
 
     def mip_of(self, width: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
         """The stored size nearest to a width on the screen in pixels."""
@@ -72,6 +86,12 @@ class Atlas:
         return F.grid_sample(strip.expand(len(grid), -1, -1, -1), grid, align_corners=False)
 
 
+def _column(cells: Float[Tensor, "n 4 h w"], size: tuple[int, int]) -> Float[Tensor, "1 4 r c"]:
+    """Cells in another size, below each other, each with its gutter."""
+    small = F.interpolate(cells, size=size, mode="bilinear", antialias=True)
+    return F.pad(small, (GUTTER,) * 4).transpose(0, 1).flatten(1, 2)[None]
+
+
 class Objects:
     """The cut-outs of one split: actors by category, and props, plus one soft round shadow.
 
@@ -87,40 +107,46 @@ class Objects:
     """
 
     def __init__(self, split: str, device):
-        kinds = [(i, entry) for i, entry in enumerate(pack_index()["categories"].values())]
-        kinds.append((-1, pack_index()["props"]))
-        cells, category, things, drawings, self.names = [], [], [], [], []
-        for kind, entry in kinds:
-            names, strip = read_things(entry, split)
-            counts = Counter(names)
-            cells.append(strip)
-            category += [kind] * len(names)
-            things += [kind] * len(counts)
-            drawings += counts.values()
-            self.names += names
-        stack = torch.cat(cells)
-        self.support = outline_reach(stack[:, 3]).to(device)
-        self.atlas = Atlas(torch.cat([stack, shadow_cell(stack.shape[-1])]), device)
-        self.shadow = len(stack)
-        self.category = torch.tensor(category)
-        self.things, self.drawings = torch.tensor(things), torch.tensor(drawings)
+        kinds = [*enumerate(pack_index()["categories"].values()), (-1, pack_index()["props"])]
+        names = {kind: read_names(entry, split) for kind, entry in kinds}
+        counts = {kind: Counter(each) for kind, each in names.items()}
+        self.names = list(chain(*names.values()))
+        self.category = torch.tensor([kind for kind, each in names.items() for _ in each])
+        self.things = torch.tensor([kind for kind, each in counts.items() for _ in each])
+        self.drawings = torch.tensor([n for each in counts.values() for n in each.values()])
+        self.shadow, side = len(self.names), pack_index()["cell"]
+        stacks = (read_things(entry, split) for _, entry in kinds)
+        stacks = chain(stacks, [shadow_cell(side)])
+        self.atlas = Atlas(stacks, self.shadow + 1, (side, side), device)
+        self.support = outline_reach(self.atlas.alpha()[: self.shadow].cpu()).to(device)
 
     def ids(self, category: int) -> Int[Tensor, " n"]:
         """Cells of a category; -1 for the props."""
         return (self.category == category).nonzero()[:, 0]
 
 
-def read_things(entry: dict, split: str) -> tuple[list[str], Float[Tensor, "n 4 h w"]]:
-    """Identities and cells of an index entry, thing by thing; training has further drawings."""
-    keep = members(entry, split)
-    names = [entry["identities"][i] for i in keep]
-    strips = [read_cells(entry["file"], len(entry["identities"]))[keep]]
+def read_names(entry: dict, split: str) -> list[str]:
+    """Identities of an index entry's cells, thing by thing; training has further drawings."""
+    return [name for name, _, _ in _cells_of(entry, split)]
+
+
+def read_things(entry: dict, split: str) -> Float[Tensor, "n 4 h w"]:
+    """The cells themselves."""
+    strips = {
+        drawn["file"]: read_cells(drawn["file"], len(drawn["identities"]))
+        for drawn in (entry, *entry.get("drawings", []))
+    }
+    return torch.stack([strips[file][place] for _, file, place in _cells_of(entry, split)])
+
+
+def _cells_of(entry: dict, split: str) -> list[tuple[str, str, int]]:
+    """Identity, file, and place in it; all drawings of a thing follow each other."""
+    identities = entry["identities"]
+    cells = [(identities[i], entry["file"], i) for i in members(entry, split)]
     for more in entry.get("drawings", []) if split == "train" else []:
-        names += more["identities"]
-        strips.append(read_cells(more["file"], len(more["identities"])))
-    place = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    order = sorted(range(len(names)), key=lambda i: place[names[i]])
-    return [names[i] for i in order], torch.cat(strips)[order]
+        cells += [(name, more["file"], i) for i, name in enumerate(more["identities"])]
+    order = {name: i for i, name in enumerate(dict.fromkeys(name for name, _, _ in cells))}
+    return sorted(cells, key=lambda cell: order[cell[0]])
 
 
 def members(entry: dict, split: str) -> list[int]:
@@ -187,7 +213,8 @@ class Backdrops:
 def load_pack(split: str, device: str) -> tuple[Objects, Backdrops, Atlas]:
     """Cut-outs, backdrops and occluders of a split on a device."""
     posts = pack_index()["occluders"]
-    occluders = Atlas(read_cells(posts["file"], posts["count"]), device)
+    count, size = posts["count"], (posts["height"], posts["width"])
+    occluders = Atlas([read_cells(posts["file"], count)], count, size, device)
     return Objects(split, device), Backdrops(split, device), occluders
 
 
