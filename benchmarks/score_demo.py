@@ -31,7 +31,7 @@ from decoder.scoring.hide import HIDDEN_KINDS, score_kinds, score_presets
 from decoder.scoring.score import score_clips
 from vjepa.checkpoint import BUNDLED
 from vjepa.data.clips import bundled_clips, read_frames
-from vjepa.workers import end_with_parent
+from vjepa.errors import end_with_parent
 
 SOURCES = ("physics", "world", "real")
 LEVELS = (0, 1, 2, 3, 4)

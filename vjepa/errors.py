@@ -1,11 +1,13 @@
-"""Input that a person can mend: the one exception for it, and how a command line ends on it."""
+"""Input that a person can mend: the one exception for it; how commands and their workers end."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable
+from multiprocessing import parent_process
 from pathlib import Path
 
 LONG_WORD = re.compile(r"(\S{120})\S{80,}(\S{60})")
@@ -86,6 +88,22 @@ def run_command(commands: dict[str, Callable], prog: str) -> None:
     except KeyboardInterrupt as stop:
         _say(str(stop) or "stopped")
         raise SystemExit(getattr(stop, "code", 130)) from None
+
+
+def end_with_parent() -> None:
+    """Has this process end with the one that started it, however that ends: the first thing to do.
+
+    Killed, a process says goodbye to nobody, and a pool's own pipes do not tell, as its workers
+    hold both ends of them: they would wait for work for ever.
+    """
+    threading.Thread(target=_wait_for_parent, name="end with the parent", daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _say(sentence: str) -> None:

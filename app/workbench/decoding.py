@@ -19,8 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from vjepa.errors import InputError
-from vjepa.workers import end_with_parent
+from vjepa.errors import InputError, end_with_parent
 
 WORKERS = 2
 SECONDS = 20

@@ -15,8 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from app.workbench.decoding import BareContext
-from vjepa.errors import InputError
-from vjepa.workers import end_with_parent
+from vjepa.errors import InputError, end_with_parent
 
 SILENCE = 15.0
 """Seconds after which work ends that nobody has looked at: its visitor has left, or reads another

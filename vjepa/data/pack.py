@@ -18,11 +18,10 @@ from jaxtyping import UInt8
 from tqdm import tqdm
 
 from vjepa.data.datasets import PACK_LIST, LabelledVideos
-from vjepa.errors import InputError
+from vjepa.errors import InputError, end_with_parent
 from vjepa.reading.packed import MARK
 from vjepa.reading.timing import frame_step, is_even, measured_rate, nearest
 from vjepa.reading.whole import read_picked
-from vjepa.workers import end_with_parent
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,8 @@ import torch
 from jaxtyping import UInt8
 from tqdm import tqdm
 
-from vjepa.errors import InputError
+from vjepa.errors import InputError, end_with_parent
 from vjepa.storage import new_array
-from vjepa.workers import end_with_parent
 from vjepa.world.physics import PhysicsBatch, PhysicsWorld, collate
 
 log = logging.getLogger(__name__)
