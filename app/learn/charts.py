@@ -322,6 +322,7 @@ def twins_lines(
             )
     figure.update_xaxes(title="static in training, %", showgrid=False, tickvals=list(learned))
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=5)
+    figure.update_yaxes(title="static's share", col=1)
     legend = {"orientation": "h", "y": -0.35, "x": 0, "yanchor": "top"}
     size = {"height": HEIGHT + 80, "margin": MARGIN | {"t": 26}}
     return figure.update_layout(**size, legend=legend)

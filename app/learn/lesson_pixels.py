@@ -62,11 +62,11 @@ scene?
 LEARNED = """
 With strong static, **{features:.0%}** of a feature is static where features were predicted, and
 **{pixels:.0%}** where pixels were ({features_before:.0%} and {pixels_before:.0%} in those that
-never saw any, {random:.0%} with random weights). **Feature prediction learned to leave out what
-nobody can foresee; pixel prediction hardly did.**
+never saw any, {random:.0%} with random weights). **Feature prediction learned to leave out a part
+of what nobody can foresee; pixel prediction did so much less.**
 
-Did that make better features? Not yet: 14,400 clips are few, and no probe reads more from any of
-the six than from random weights. The notebook on probing has the numbers.
+Did that make better features? Not yet: {clips:,} clips are few, and no probe reads what happens
+better from any of the six than from random weights. The notebook on probing has the numbers.
 """
 ASKED = "Could the target encoder not drop *everything*, as then all would be predicted well?"
 ANSWER = """
@@ -126,7 +126,8 @@ def tell_trained(twins: dict) -> None:
     """
     _, faint, strong = (f"{world['static']:.0%}" for world in twins["worlds"])
     st.markdown(TRAINED.format(faint=faint, strong=strong))
-    st.image(str(TWINS.with_suffix(".webp")), width=480)
+    caption = f"without static, with {faint}, with {strong}"
+    st.image(str(TWINS.with_suffix(".webp")), caption, width=480)
     st.markdown(KEPT)
     panels = {f"shown {float(share):.0%} static": kept_by(twins, share) for share in SHOWN}
     learned = [round(100 * world["static"]) for world in twins["worlds"]]
@@ -134,7 +135,7 @@ def tell_trained(twins: dict) -> None:
     features, pixels, random = kept_by(twins, SHOWN[-1]).values()
     before = {"features_before": features[0], "pixels_before": pixels[0]}
     told = {"features": features[-1], "pixels": pixels[-1], "random": random[-1]}
-    st.markdown(LEARNED.format(**told, **before))
+    st.markdown(LEARNED.format(**told, **before, clips=16 * twins["settings"]["steps"]))
 
 
 def kept_by(twins: dict, shown: str) -> dict[str, list[float]]:
