@@ -47,9 +47,8 @@ LABELS = (1.0, 0.05)
 PROBES = ("attentive", "linear")
 UNSEEN = [kind for kind, hidden in CASES if hidden]
 """What can go wrong behind a screen."""
-NOISY = (0.2, 0.5)
-"""Amounts of static that features are asked about; how many clips are shown with them."""
-KEPT = 48
+NOISY, KEPT = (0.2, 0.5), 48
+"""Amounts of static that features are asked about, and how many clips are shown with them."""
 DATA_SEED, SCENE_SEED = 31, 7
 CLIPS, SHOWN = range(6), 6
 """Seeds of the clips on the picture, and which frame of them."""
@@ -186,8 +185,6 @@ def write(options: argparse.Namespace) -> dict:
     results = {"settings": asked, "shape": SHAPES["twin"].to_dict(), "worlds": []}
     for static in options.static:
         twins = {objective: train(objective, static, options) for objective in OBJECTIVES}
-        if options.only_train:
-            continue
         world = {
             "static": static,
             "training": {name: health(name, static, options) for name in OBJECTIVES},
@@ -217,7 +214,6 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="that draw clips")
     parser.add_argument("--runs", type=Path, default=Path("runs/static-twins"))
     parser.add_argument("--out", type=Path, default=ASSETS / "baselines" / "static.json")
-    parser.add_argument("--only-train", action="store_true", help="and judge another time")
     print(json.dumps(write(parser.parse_args())))
 
 

@@ -60,10 +60,11 @@ changes with the noise carries it. How much is that, beside how much features ch
 scene?
 """
 LEARNED = """
-With strong static, **{features:.0%}** of a feature is static where features were predicted, and
-**{pixels:.0%}** where pixels were ({features_before:.0%} and {pixels_before:.0%} in those that
-never saw any, {random:.0%} with random weights). **Feature prediction learned to leave out a part
-of what nobody can foresee; pixel prediction did so much less.**
+Where static is strong, it is **{features:.0%}** of a feature after feature prediction with it, and
+**{pixels:.0%}** after pixel prediction; {features_before:.0%} and {pixels_before:.0%} in those that
+never saw any, {random:.0%} with random weights. (Once more, from other first weights:
+{features_again:.0%} and {pixels_again:.0%}.) **Feature prediction learned to leave out a part of
+what nobody can foresee; pixel prediction hardly did.** Faint static taught it to neither.
 
 Did that make better features? Not yet: {clips:,} clips are few, and no probe reads what happens
 better from any of the six than from random weights. The notebook on probing has the numbers.
@@ -133,9 +134,18 @@ def tell_trained(twins: dict) -> None:
     learned = [round(100 * world["static"]) for world in twins["worlds"]]
     st.plotly_chart(charts.twins_lines(learned, panels), key="twins", config=BARE)
     features, pixels, random = kept_by(twins, SHOWN[-1]).values()
-    before = {"features_before": features[0], "pixels_before": pixels[0]}
-    told = {"features": features[-1], "pixels": pixels[-1], "random": random[-1]}
-    st.markdown(LEARNED.format(**told, **before, clips=16 * twins["settings"]["steps"]))
+    again = twins["worlds"][-1]["kept_again"][SHOWN[-1]]
+    told = {
+        "features": features[-1],
+        "pixels": pixels[-1],
+        "random": random[-1],
+        "features_before": features[0],
+        "pixels_before": pixels[0],
+        "features_again": again["model"],
+        "pixels_again": again["pixel"],
+        "clips": 16 * twins["settings"]["steps"],
+    }
+    st.markdown(LEARNED.format(**told))
 
 
 def kept_by(twins: dict, shown: str) -> dict[str, list[float]]:
