@@ -124,7 +124,9 @@ def decode(
 
 def _given(video: Path | None) -> Path:
     if video is None:
-        raise InputError("There is nothing to decode: name a video, or a recipe with --replay.")
+        raise errors.InputError(
+            "There is nothing to decode: name a video, or a recipe with --replay."
+        )
     return video
 
 

@@ -47,6 +47,7 @@ def run(monkeypatch, capsys):
         ("decoder evaluate --n 1", "at least 2 clips"),
         ("decoder decode {tmp}/nothing.mp4 --out {tmp}/out.mp4", "nothing.mp4"),
         ("decoder decode {clip} --out {tmp}/out.txt", ".mp4 or .gif"),
+        ("decoder decode --out {tmp}/out.gif", "nothing to decode"),
         ("decoder decode {clip} --out {tmp}/out.gif --mask ring", "no mask preset 'ring'"),
         ("decoder decode {clip} --out {tmp}/out.gif --mask {tmp}/full.npy", "whole clip"),
         ("decoder decode {clip} --out {tmp}/out.gif --mask {tmp}/shape.npy", "shape"),

@@ -85,7 +85,7 @@ def store(
     """
     errors.require_unread(out, sources.files_read(data))
     if static and data != "physics":
-        raise InputError("Only physics clips have static: ask for them, --data physics.")
+        raise vjepa.InputError("Only physics clips have static: ask for them, --data physics.")
     shape = config.preset(preset)
     if data == "physics":
         world = PhysicsWorld(shape.image_size, shape.num_frames, static=static)

@@ -24,6 +24,7 @@ from vjepa.world.physics_render import LARGEST, Painter, amodal_boxes, project
 from vjepa.world.physics_scene import (
     MOST_THINGS,
     SPLITS,
+    PhysicsCamera,
     PhysicsDice,
     PhysicsScene,
     Thing,
