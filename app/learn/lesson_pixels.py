@@ -127,8 +127,8 @@ def tell_trained(twins: dict) -> None:
     """
     _, faint, strong = (f"{world['static']:.0%}" for world in twins["worlds"])
     st.markdown(TRAINED.format(faint=faint, strong=strong))
-    caption = f"without static, with {faint}, with {strong}"
-    st.image(str(TWINS.with_suffix(".webp")), caption, width=480)
+    told = f"Six simulated clips: without static, with {faint} of it, and with {strong}."
+    pictures.still(TWINS.with_suffix(".webp"), told, 480)
     st.markdown(KEPT)
     panels = {f"shown {float(share):.0%} static": kept_by(twins, share) for share in SHOWN}
     learned = [round(100 * world["static"]) for world in twins["worlds"]]

@@ -6,6 +6,7 @@ import base64
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -51,6 +52,19 @@ def movies(shown: Sequence[Movie], key: str) -> None:
     films = "".join(map(_film, shown))
     pause = f'<label class="stop"><input type="checkbox" id="stop-{key}"> stop</label>'
     st.html(f'<div class="films" data-films="{key}"><div>{films}</div>{pause}</div>')
+
+
+def still(file: Path, told: str, width: int) -> None:
+    """A picture that does not move.
+
+    Args:
+        file: WebP.
+        told: what it shows, for those who do not see it.
+        width: pixels, where there is room for them.
+    """
+    source = "data:image/webp;base64," + base64.b64encode(file.read_bytes()).decode()
+    look = f'width="{width}" style="max-width: 100%; height: auto"'
+    st.html(f'<img src="{source}" alt="{html.escape(told, quote=True)}" {look}>')
 
 
 def _film(movie: Movie) -> str:
