@@ -64,7 +64,7 @@ Where static is strong, it is **{features:.0%}** of a feature after feature pred
 **{pixels:.0%}** after pixel prediction; {features_before:.0%} and {pixels_before:.0%} in those that
 never saw any, {random:.0%} with random weights. (Once more, from other first weights:
 {features_again:.0%} and {pixels_again:.0%}.) **Feature prediction learned to leave out a part of
-what nobody can foresee; pixel prediction hardly did.** Faint static taught it to neither.
+what nobody can foresee; pixel prediction hardly did.** Faint static taught features nothing.
 
 Did that make better features? Not yet: {clips:,} clips are few, and no probe reads what happens
 better from any of the six than from random weights. The notebook on probing has the numbers.
