@@ -132,11 +132,14 @@ def read_names(entry: dict, split: str) -> list[str]:
 
 def read_things(entry: dict, split: str) -> Float[Tensor, "n 4 h w"]:
     """The cells themselves."""
+    cells = _cells_of(entry, split)
+    used = {file for _, file, _ in cells}
     strips = {
         drawn["file"]: read_cells(drawn["file"], len(drawn["identities"]))
         for drawn in (entry, *entry.get("drawings", []))
+        if drawn["file"] in used
     }
-    return torch.stack([strips[file][place] for _, file, place in _cells_of(entry, split)])
+    return torch.stack([strips[file][place] for _, file, place in cells])
 
 
 def _cells_of(entry: dict, split: str) -> list[tuple[str, str, int]]:
