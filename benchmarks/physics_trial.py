@@ -54,8 +54,13 @@ TRIALS = {
     "small": SMALL,
     "small, patches of 8": replace(SMALL, patch_size=8),
 }
-MASKS = {"as before": {"future": 0.5}, "a part of the time": {"future": 0.25, "span": 0.5}}
-"""What the long-range masks are, by the name of the mix."""
+SPANS = {"future": 0.25, "span": 0.5}
+MASKS = {
+    "as before": {"future": 0.5},
+    "a part of the time": SPANS,
+    "rare tokens count more": SPANS | {"rarity": 1.5},
+}
+"""What the long-range masks are, by the name of the mix, and which hidden tokens count more."""
 KINDS = ("thing", "still")
 FITTED = 200
 """Training clips that the read-out is fitted to."""

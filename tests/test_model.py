@@ -15,13 +15,14 @@ from vjepa.config import ModelConfig
 from vjepa.data.clips import bundled_clips, denormalize, normalize
 from vjepa.errors import InputError
 from vjepa.masks import MaskBatch
-from vjepa.model import VJEPA, normalize_features
+from vjepa.model import VJEPA, normalize_features, token_weights
 from vjepa.tokens import (
     patchify,
     pixel_mask,
     position_table,
     split,
     stretch_positions,
+    take,
     unpatchify,
 )
 from vjepa.transformer import attend
@@ -112,6 +113,24 @@ def test_the_objective_is_l1_on_normed_targets(model, clips, mask):
     targets = model.targets(clips, target_idx)
     assert targets.mean(-1).abs().max() < 1e-5
     torch.testing.assert_close(loss[0], (predictions - targets).abs().mean())
+
+
+def test_rare_tokens_count_more(model, clips, mask):
+    context_idx, target_idx = both(mask)
+    batch = MaskBatch(context_idx, target_idx, "short")
+    features = model.target_features(clips)
+    weights = token_weights(features, 2.0)
+    distance = (features - features.mean(1, keepdim=True)).abs().mean(-1)
+    assert torch.equal(weights[0, :, 0].argsort(), distance[0].argsort())
+    torch.testing.assert_close(weights.mean(1), torch.ones(len(clips), 1))
+    errors = (
+        model.predict(model.encode_context(clips, context_idx), *batch)
+        - model.targets(clips, target_idx)
+    ).abs()
+    model.rarity = 2.0
+    expected = (errors * take(weights, target_idx)).mean()
+    torch.testing.assert_close(model.loss(clips, [batch])[0], expected)
+    assert (expected - errors.mean()).abs() > 1e-4
 
 
 def test_mask_tokens_differ_by_type(model, clips, mask):

@@ -209,6 +209,19 @@ def test_an_unknown_preset_is_told_the_known_ones(tmp_path):
         PretrainConfig(out=tmp_path, preset="vit_giant")
 
 
+@pytest.mark.parametrize("settings", [{"rarity": -1.0}, {"rarity": 2.0, "objective": "pixels"}])
+def test_a_rarity_that_means_nothing_is_refused(tmp_path, settings):
+    with pytest.raises(InputError, match="rarity must be"):
+        PretrainConfig(out=tmp_path, **settings)
+
+
+def test_a_run_counts_rare_tokens_more_where_it_is_told_to(tmp_path):
+    settings = {"out": tmp_path, "begin_with": "demo", "data": "bundled", "objective": "predictor"}
+    model, _ = begin(PretrainConfig(**settings, rarity=2.0))
+    assert model.rarity == 2.0
+    assert begin(PretrainConfig(**settings))[0].rarity == 0.0
+
+
 @pytest.mark.parametrize(("dtype", "expected"), [(torch.bfloat16, "bf16"), (torch.float32, "no")])
 def test_bf16_is_used_where_the_machine_computes_in_it(monkeypatch, tmp_path, dtype, expected):
     monkeypatch.setattr(training, "default_dtype", lambda device: dtype)

@@ -58,6 +58,7 @@ def begin(config: PretrainConfig) -> tuple[VJEPA | PixelPrediction, Source]:
             "--objective predictor trains the predictor of a model that is there: name one, --from."
         )
     model = go_on_from(config.begin_with) if config.begin_with else fresh(config)
+    model.rarity = config.rarity
     source = open_source(
         config.data,
         model.config,

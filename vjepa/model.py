@@ -29,7 +29,12 @@ class VJEPA(nn.Module):
     Args:
         config: shape of the model.
         encoder, predictor: its parts, where they are to be others than the paper's.
+
+    Attributes:
+        rarity: power of the `token_weights` of the loss; 0, as published: all tokens count alike.
     """
+
+    rarity: float = 0.0
 
     def __init__(
         self,
@@ -149,7 +154,8 @@ class VJEPA(nn.Module):
 
     def _prediction_loss(self, context: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
         predictions = self.predict(context, mask.context_idx, mask.target_idx, mask.mask_type)
-        return F.l1_loss(predictions.float(), take(targets, mask.target_idx))
+        errors = (predictions.float() - take(targets, mask.target_idx)).abs()
+        return (errors * take(token_weights(targets, self.rarity), mask.target_idx)).mean()
 
     def trained(self) -> VJEPA:
         """What is kept of a training run: all of it."""
@@ -160,6 +166,21 @@ class VJEPA(nn.Module):
         """Moves the target encoder: target = momentum * target + (1 - momentum) * context."""
         target, online = list(self.target_encoder.parameters()), list(self.encoder.parameters())
         torch._foreach_lerp_(target, online, 1 - momentum)
+
+
+def token_weights(targets: Float[Tensor, "B N D"], rarity: float) -> Float[Tensor, "B N 1"]:
+    """How much each token counts: the more, the further it lies from its clip's mean; 1 on average.
+
+    Most of a clip is floor and wall, and L1 asks for the median of what may be there: where a
+    hidden thing may have gone anywhere, that is the floor, and it fades. If rare tokens count more,
+    it stays.
+
+    Args:
+        targets: layer-normed features of whole clips.
+        rarity: power of the distance; 0: all count alike.
+    """
+    far = (targets - targets.mean(1, keepdim=True)).abs().mean(-1, keepdim=True) ** rarity
+    return far / far.mean(1, keepdim=True)
 
 
 def normalize_features(features: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:

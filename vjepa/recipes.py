@@ -45,6 +45,8 @@ class PretrainConfig(RunConfig):
         span: share of the steps whose long-range masks are boxes over a part of the time instead,
             as a person draws them: what was seen, and is then hidden, has to go on. Half of them
             lie around what moves.
+        rarity: power with which tokens that are rare in their clip, as things on a floor are, count
+            more in the loss (`vjepa.model.token_weights`); 0: all count alike, as published.
         max_targets: hidden tokens per clip and mask; fewer make a step cheaper, 0: all.
         start_lr: learning rate before the first step; a fifth of `lr` if not given.
         final_lr: learning rate that a cosine leads to after the warm-up.
@@ -72,6 +74,7 @@ class PretrainConfig(RunConfig):
     micro_batch: int = 0
     future: float = 0.5
     span: float = 0.0
+    rarity: float = 0.0
     max_targets: int = 96
     start_lr: float | None = None
     final_lr: float = 3e-5
@@ -99,6 +102,10 @@ class PretrainConfig(RunConfig):
         if self.objective not in OBJECTIVES:
             raise InputError(
                 f"There is no objective {self.objective!r}; choose {' or '.join(OBJECTIVES)}."
+            )
+        if self.rarity < 0 or (self.rarity and self.objective == "pixels"):
+            raise InputError(
+                f"rarity must be 0 or more, not {self.rarity}, and 0 where pixels are predicted."
             )
         if not (0 < self.crop_scale[0] <= self.crop_scale[1] <= 1):
             raise InputError(f"crop_scale must be two shares of the area, not {self.crop_scale}.")
@@ -208,7 +215,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "demo": {},
     "physics": {"preset": "physics", "data": "runs/physics.npy", "future": 0.25, "span": 0.5},
     "predictor": {"objective": "predictor", "lr": 2e-3, "warmup": 60, "future": 0.2, "span": 0.7}
-    | {"data": "runs/physics.npy", "crop_scale": (0.6, 1.0)},
+    | {"data": "runs/physics.npy", "crop_scale": (0.6, 1.0), "rarity": 1.5},
     "vitl16": PUBLISHED | {"preset": "vitl16"},
     "vith16": PUBLISHED | {"preset": "vith16"},
     "vith16-384": PUBLISHED | {"preset": "vith16-384", "batch_size": 240 * 10, "mask_batch": 10},

@@ -59,9 +59,7 @@ def take(tokens: Float[Tensor, "B N D"], idx: Int64[Tensor, "B K"]) -> Float[Ten
     return tokens.gather(1, idx.unsqueeze(-1).expand(-1, -1, tokens.shape[-1]))
 
 
-def split(
-    mask: Bool[Tensor, "t h w"],
-) -> tuple[Int64[Tensor, "1 K"], Int64[Tensor, "1 M"]]:
+def split(mask: Bool[Tensor, "t h w"]) -> tuple[Int64[Tensor, "1 K"], Int64[Tensor, "1 M"]]:
     """A mask as (context_idx, target_idx): the visible and the hidden tokens, each in order."""
     flat = mask.flatten()
     return (~flat).nonzero().T, flat.nonzero().T

@@ -207,10 +207,7 @@ class Predictor(nn.Module):
     """
 
     def __init__(
-        self,
-        config: ModelConfig,
-        output_dim: int | None = None,
-        position: nn.Module | None = None,
+        self, config: ModelConfig, output_dim: int | None = None, position: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.config = config
