@@ -2,7 +2,7 @@
 
 Scores the bundled model on held-out scenes of the drawn world, prints the scores as one line of
 JSON and writes them to assets/demo/surprise.json, from where the app shows them. Some minutes.
-With `--world physics --scenes 20` on scenes of the physics world, for surprise_physics.json.
+With `--world physics --scenes 60` on scenes of the physics world, for surprise_physics.json.
 """
 
 from __future__ import annotations
