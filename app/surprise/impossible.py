@@ -28,7 +28,7 @@ DEMO_FILES = Path(__file__).resolve().parents[2] / "assets" / "demo"
 DRAWN, PHYSICS = "surprise.json", "surprise_physics.json"
 TITLES = {
     PHYSICS: ("In the physics world", "behind a screen"),
-    DRAWN: ("In the drawn world, when the model had 5,000 steps behind it", "behind a post"),
+    DRAWN: ("In the drawn world", "behind a post"),
 }
 """Of each file of scores: whose clips they are of, and what hides the violation."""
 BARE = {"displayModeBar": False}
