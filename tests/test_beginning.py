@@ -16,7 +16,7 @@ from vjepa.beginning import ContinuedVJEPA21, begin, freeze_encoder, go_on_from
 from vjepa.errors import InputError
 from vjepa.formats import official2
 from vjepa.masks import MaskBatch
-from vjepa.model import VJEPA
+from vjepa.model import VJEPA, token_weights
 from vjepa.pretrain import pretrain
 from vjepa.recipes import RECIPES, PretrainConfig, expanded
 from vjepa.tokens import take
@@ -71,6 +71,18 @@ def test_the_loss_of_a_v_jepa_2_1_is_the_official_code_s(golden, monkeypatch):
     ]
     loss = model(expected["clip"], masks).mean()
     torch.testing.assert_close(loss, expected["loss_total"][0], atol=1e-5, rtol=0)
+    plain, hidden = model(expected["clip"], masks[:1])[0], predicted(model, expected)
+    model.rarity = 1.0
+    targets, idx = expected["target_normalised"], masks[0].target_idx
+    added = (hidden - take(targets, idx)).abs() * (take(token_weights(targets, 1.0), idx) - 1)
+    torch.testing.assert_close(model(expected["clip"], masks[:1])[0] - plain, added.mean())
+
+
+def predicted(model, expected):
+    """What a V-JEPA 2.1 says of what the golden file's first mask hides."""
+    idx = expected["context_idx_0"], expected["target_idx_0"]
+    context = model.encode_context(expected["clip"], idx[0])
+    return model.predictor(context, *idx, "long")[0]
 
 
 def unwrapped_parts(state, *names):

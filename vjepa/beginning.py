@@ -141,7 +141,7 @@ class ContinuedVJEPA21(DeepVJEPA, ContinuedVJEPA2):
     def _mask_loss(self, clips: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
         context = self.encode_context(clips, mask.context_idx)
         hidden, visible = self.predictor(context, *mask)
-        return F.l1_loss(hidden.float(), take(targets, mask.target_idx)) + (
+        return self._hidden_loss(hidden, targets, mask.target_idx) + (
             CONTEXT_WEIGHT * F.l1_loss(visible.float(), take(targets, mask.context_idx))
         )
 

@@ -104,10 +104,7 @@ def _draw_frames(
 
 
 def collate(
-    masks: Bool[Tensor, "B t h w"],
-    *,
-    generator: Generator,
-    max_targets: int | None = None,
+    masks: Bool[Tensor, "B t h w"], *, generator: Generator, max_targets: int | None = None
 ) -> tuple[Int64[Tensor, "B K"], Int64[Tensor, "B M"]]:
     """Index tensors of equal length, each sample's surplus dropped at random.
 
@@ -200,11 +197,7 @@ def _draw_future(grid: Grid, generator: Generator) -> Bool[Tensor, "t h w"]:
 
 
 def span_batch(
-    grid: Grid,
-    batch: int,
-    *,
-    generator: Generator,
-    motion: Float[Tensor, "B t h w"] | None = None,
+    grid: Grid, batch: int, *, generator: Generator, motion: Float[Tensor, "B t h w"] | None = None
 ) -> Bool[Tensor, "B t h w"]:
     """Boxes over a part of the time, as a person hides a thing that was, or will be, seen.
 

@@ -154,8 +154,11 @@ class VJEPA(nn.Module):
 
     def _prediction_loss(self, context: Tensor, targets: Tensor, mask: MaskBatch) -> Tensor:
         predictions = self.predict(context, mask.context_idx, mask.target_idx, mask.mask_type)
-        errors = (predictions.float() - take(targets, mask.target_idx)).abs()
-        return (errors * take(token_weights(targets, self.rarity), mask.target_idx)).mean()
+        return self._hidden_loss(predictions, targets, mask.target_idx)
+
+    def _hidden_loss(self, predictions: Tensor, targets: Tensor, target_idx: Tensor) -> Tensor:
+        errors = (predictions.float() - take(targets, target_idx)).abs()
+        return (errors * take(token_weights(targets, self.rarity), target_idx)).mean()
 
     def trained(self) -> VJEPA:
         """What is kept of a training run: all of it."""
@@ -179,6 +182,8 @@ def token_weights(targets: Float[Tensor, "B N D"], rarity: float) -> Float[Tenso
         targets: layer-normed features of whole clips.
         rarity: power of the distance; 0: all count alike.
     """
+    if not rarity:
+        return torch.ones_like(targets[..., :1])
     far = (targets - targets.mean(1, keepdim=True)).abs().mean(-1, keepdim=True) ** rarity
     return far / far.mean(1, keepdim=True)
 
