@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -159,6 +160,15 @@ def test_a_table_of_key_frames_may_have_gaps(tmp_path, place):
     path = without_key(encode(tmp_path / "a.mp4", painted(COUNT), "h264-without-b"), place)
     assert seen(path) == [*range(0, 61, 4)]
     assert seen(path, start=1.1, fps=30) == [*range(33, 49)]
+
+
+def test_what_an_old_x264_made_in_444_is_right_in_its_middle():
+    """A film of imageio's, which everybody has: its decoder must have seen the first packet."""
+    path = Path(__file__).parent / "golden" / "x264_142_444.mp4"
+    straight = read_with_notes(path, 96, 18, fps=20)
+    later = read_with_notes(path, 96, 8, start=0.3, fps=20)
+    assert not later.notes
+    assert (later.frames == straight.frames[6:14]).all()
 
 
 def test_recordings_one_behind_the_other_are_counted(tmp_path):

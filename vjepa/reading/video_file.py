@@ -10,6 +10,7 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -139,6 +140,25 @@ class VideoFile:
         context.thread_count = self.threads or min(os.cpu_count() or 1, MAX_THREADS)
         context.thread_type = "AUTO" if context.thread_count > 1 else "NONE"
         context.options = {"max_pixels": str(MAX_PIXELS)}
+        if self.needs_first_packet:
+            self._show_first_packet()
+
+    @property
+    def needs_first_packet(self) -> bool:
+        """Whether frames in the middle come out right only if the decoder has seen the beginning.
+
+        x264 before build 151 wrote 4:4:4 in a way of its own, and its build is in the first packet.
+        """
+        context = self.stream.codec_context
+        return context.name == "h264" and (context.pix_fmt or "").startswith("yuv444")
+
+    def _show_first_packet(self) -> None:
+        from av.error import FFmpegError
+
+        container, stream = open_track(self.path)
+        with container, suppress(FFmpegError, StopIteration):
+            self.stream.codec_context.decode(next(container.demux(stream)))
+        self.stream.codec_context.flush_buffers()
 
     @property
     def format(self) -> str:
