@@ -126,8 +126,8 @@ def test_another_clip_has_nothing_selected(page, address):
     click(page, "cosine", 2, 3)
     assert selected(page) and "select=" in page.url
     stamp = page.locator(".views").get_attribute("data-shown")
-    page.locator('[data-clip="city_timelapse"]').click()
-    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-city_timelapse'")
+    page.locator('[data-clip="cockatoo"]').click()
+    page.wait_for_function("() => vjepaStage.clip.id === 'bundled-cockatoo'")
     wait_for_news(page, stamp)
     assert not selected(page)
     assert "select=" not in page.url

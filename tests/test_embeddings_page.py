@@ -91,7 +91,7 @@ def test_a_layer_has_components_of_its_own(page, model, clip):
 
 
 def test_joint_components_are_the_same_in_every_clip(model, clip):
-    other = load_clip(ClipAddress("bundled", "city_timelapse"), DEMO)
+    other = load_clip(ClipAddress("bundled", "cockatoo"), DEMO)
     apart = [maps.components_of(each, LAST, joint=False).axes for each in (clip, other)]
     joint = [maps.components_of(each, LAST, joint=True).axes for each in (clip, other)]
     assert np.array_equal(*joint)

@@ -120,11 +120,10 @@ def test_the_collage_leaves_out_the_clip_on_screen(page, official):
 
 
 def test_where_neighbours_come_from_is_said_the_most_first():
-    counts = {"a": 1, "city_timelapse": 9, "drawn 3": 4, "b": 2, "c": 3}
+    counts = {"a": 1, "cockatoo": 9, "drawn 3": 4, "b": 2, "c": 3}
     found = panels.Nearest({}, np.zeros((1, 1, 1), np.float32), counts)
     assert (
-        found.origin
-        == "Neighbours from city timelapse (9), drawn 3 (4), c (3), b (2) and 1 more clips."
+        found.origin == "Neighbours from cockatoo (9), drawn 3 (4), c (3), b (2) and 1 more clips."
     )
 
 

@@ -69,8 +69,8 @@ def test_any_clip_opens_at_a_hidden_frame_where_there_is_one(hidden):
 
 def test_a_mask_that_nobody_painted_follows_the_clip_and_a_painted_one_stays():
     state = session.start_state()
-    state.choose(ClipAddress("bundled", "city_timelapse"))
-    assert (state.mask == catalogue.default_mask("city_timelapse", GRID)).all()
+    state.choose(ClipAddress("bundled", "cockatoo"))
+    assert (state.mask == catalogue.default_mask("cockatoo", GRID)).all()
     state.mask = own_mask()
     state.choose(ClipAddress("bundled", "bigbuckbunny"))
     assert (state.mask == own_mask()).all()
@@ -80,7 +80,7 @@ def test_a_mask_that_nobody_painted_follows_the_clip_and_a_painted_one_stays():
     "address",
     [
         ClipAddress("world", "7"),
-        ClipAddress("bundled", "city_timelapse"),
+        ClipAddress("bundled", "cockatoo"),
         ClipAddress().at(1.0, None),
     ],
 )
@@ -196,15 +196,15 @@ def goes_back(monkeypatch):
 
 def test_an_address_of_another_clip_is_gone_back_to(page, goes_back):
     page.run()
-    page.session_state["picker"] = {"pick": "city_timelapse"}
+    page.session_state["picker"] = {"pick": "cockatoo"}
     page.run()
     page.button(key="reroll").click().run()
     state = page.session_state["visitor"]
-    assert (state.linked_clip, state.seeds[0]) == ("bundled-city_timelapse", 4)
+    assert (state.linked_clip, state.seeds[0]) == ("bundled-cockatoo", 4)
     del page.session_state["picker"]
     page.query_params["clip"] = "bundled-bigbuckbunny"
     page.run()
-    assert state.linked_clip == "bundled-city_timelapse"  # an address alone is no wish
+    assert state.linked_clip == "bundled-cockatoo"  # an address alone is no wish
     page.query_params["clip"] = "bundled-bigbuckbunny"
     goes_back()
     page.run()
@@ -218,7 +218,7 @@ def test_a_pinned_answer_stays_through_other_clips(page):
     state = page.session_state["visitor"]
     kept = state.pinned
     assert [panel.title for panel in kept][:2] == ["model sees", "sample 1"]
-    page.session_state["picker"] = {"pick": "city_timelapse"}
+    page.session_state["picker"] = {"pick": "cockatoo"}
     page.run()
     assert not page.exception
     assert state.pinned is kept

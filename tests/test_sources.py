@@ -104,7 +104,7 @@ def test_pans_show_backdrops_that_move_and_nobody_who_acts():
 
 def test_real_clips_that_test_are_never_trained_on():
     names = {path.stem for path in open_at("bundled").paths}
-    assert names == {"city_timelapse"}
+    assert names == {"cockatoo"}
     assert set(UNTRAINED) <= bundled_clips().keys() - names
 
 

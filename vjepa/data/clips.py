@@ -66,7 +66,7 @@ def bundled_clips() -> dict[str, Path]:
 
 UNTRAINED = ("bigbuckbunny", "cup_tilt_zoom")
 """Real clips that no bundled model is trained on: they test it."""
-TRAINED = ("city_timelapse",)
+TRAINED = ("cockatoo",)
 
 
 def training_clips() -> list[Path]:
