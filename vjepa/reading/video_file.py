@@ -140,11 +140,11 @@ class VideoFile:
         context.thread_count = self.threads or min(os.cpu_count() or 1, MAX_THREADS)
         context.thread_type = "AUTO" if context.thread_count > 1 else "NONE"
         context.options = {"max_pixels": str(MAX_PIXELS)}
-        if self.needs_first_packet:
+        if self._needs_first_packet:
             self._show_first_packet()
 
     @property
-    def needs_first_packet(self) -> bool:
+    def _needs_first_packet(self) -> bool:
         """Whether frames in the middle come out right only if the decoder has seen the beginning.
 
         x264 before build 151 wrote 4:4:4 in a way of its own, and its build is in the first packet.
