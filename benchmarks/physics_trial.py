@@ -1,11 +1,11 @@
 """Which shape, which masks? Short runs on the physics world: `python benchmarks/physics_trial.py`.
 
 Every run trains on the same stored clips (`python -m vjepa store --data physics`) for as many
-steps, and is judged by what a visitor sees: a thing that was in view is hidden from a moment on,
-in the clip as it is and in one of its frames, repeated. Hidden pixels are read out of predictions
-linearly, for no decoder is there yet. The loss is no judge: background rules it. Prints one JSON
-object a run, and goes on with what was broken off. The small shapes learn from clips of 80
-pixels, as `static_twins.py` stores them.
+steps, or with `--minutes` for about as long, and is judged by what a visitor sees: a thing that was
+in view is hidden from a moment on, in the clip as it is and in one of its frames, repeated. Hidden
+pixels are read out of predictions linearly, for no decoder is there yet. The loss is no judge:
+background rules it. Prints one JSON object a run, and goes on with what was broken off. The small
+shapes learn from clips of 80 pixels, as `static_twins.py` stores them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -65,6 +67,8 @@ KINDS = ("thing", "still")
 FITTED = 200
 """Training clips that the read-out is fitted to."""
 PENALTY = 30.0
+PACED = 20
+"""Steps whose pace is taken, after as many that warm up."""
 
 
 def judge(model: VJEPA, train: UInt8[np.ndarray, "B T H W 3"], clips: Clips, seed: int = 0) -> dict:
@@ -154,18 +158,28 @@ def run(shape: str, mix: str, options: argparse.Namespace) -> dict:
     """Trains, or goes on, and judges."""
     out = options.runs / f"{shape}-{mix}".replace(" ", "-").replace(",", "")
     settings = {"batch_size": options.batch, "steps": options.steps, "warmup": 50} | MASKS[mix]
-    resume = (out / "last.pt").is_file()
-    config = PretrainConfig(
-        out=out, data=str(options.data), preset=shape, resume=resume, **settings
-    )
+    config = PretrainConfig(out=out, data=str(options.data), preset=shape, **settings)
+    if (out / "last.pt").is_file():
+        begun = torch.load(out / "last.pt", map_location="cpu", weights_only=True)["config"]
+        config = replace(config, resume=True, steps=begun["steps"])
+    elif options.minutes:
+        config = replace(config, steps=steps_within(options.minutes, config))
     model = checkpoint.load(pretrain(config, *begin(config)))
     train = np.load(options.data, mmap_mode="r")[:FITTED]
     clips = HeldOutPhysics(options.clips, model.config, Generator().manual_seed(0))
     health = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     kept = {name: health[name] for name in ("loss", "spread", "rank", "clips_per_second")}
-    return (
-        {"shape": shape, "masks": mix, "steps": options.steps} | kept | judge(model, train, clips)
-    )
+    trial = {"shape": shape, "masks": mix, "steps": config.steps, "minutes": options.minutes}
+    return trial | kept | judge(model, train, clips)
+
+
+def steps_within(minutes: float, config: PretrainConfig) -> int:
+    """How many steps fit, by the pace of a few of which nothing is kept."""
+    with TemporaryDirectory() as folder:
+        few = replace(config, out=Path(folder), steps=2 * PACED, log_every=PACED)
+        pretrain(few, *begin(few))
+        last = json.loads((Path(folder) / "metrics.jsonl").read_text().splitlines()[-1])
+    return int(60 * minutes * last["clips_per_second"] / config.batch_size)
 
 
 def main() -> None:
@@ -175,16 +189,21 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=TRIALS, help="all for clips of this size")
     parser.add_argument("--masks", nargs="+", choices=MASKS, default=list(MASKS))
     parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--minutes", type=float, help="as many steps instead as take about so long")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--clips", type=int, default=100, help="held out, that each is judged by")
     parser.add_argument("--runs", type=Path, default=Path("runs/physics-trial"))
+    parser.add_argument("--out", type=Path, help="the rows are written here too")
     options = parser.parse_args()
     SHAPES.update(TRIALS)
     side = np.load(options.data, mmap_mode="r").shape[2]
     fitting = [name for name, shape in TRIALS.items() if shape.image_size == side]
-    for shape in options.shapes or fitting:
-        for mix in options.masks:
-            print(json.dumps(run(shape, mix, options)), flush=True)
+    rows = []
+    for shape, mix in product(options.shapes or fitting, options.masks):
+        rows.append(run(shape, mix, options))
+        print(json.dumps(rows[-1]), flush=True)
+        if options.out:
+            options.out.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

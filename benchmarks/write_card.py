@@ -279,6 +279,22 @@ def linear(row: dict, who: str) -> list[str]:
     return [f"{row['probes'][f'{task}, linear'][who]:.1f}" for task in TASKS]
 
 
+def grids() -> str:
+    """Equally long runs of a coarse and of a fine grid."""
+    rows = [
+        [
+            row["shape"],
+            str(row["steps"]),
+            *(f"{row['thing'][name]:.2f}" for name in ("predicted", "copied")),
+            f"{row['thing']['wins']:.0%}",
+            f"{row['still']['predicted']:.2f}",
+        ]
+        for row in read("grids.json")
+    ]
+    head = "shape | steps | thing, predicted, dB | as it was last seen, dB | wins | still, dB"
+    return lines(head.split(" | "), *rows)
+
+
 def supervised() -> str:
     """Training with labels, level by level."""
     rows = [
@@ -307,6 +323,7 @@ TABLES = {
         surprise,
         surprise_physics,
         recipes,
+        grids,
         supervised,
     )
 }
