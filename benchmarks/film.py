@@ -31,7 +31,7 @@ SEEN = 3
 """Time steps before the mask: what is behind it has to go on."""
 FRAME_MS = 125
 QUALITIES = range(70, 20, -15)
-LARGEST = 900 * 1024
+LARGEST = 640 * 1024
 """Bytes of the film."""
 PATIENCE = 40
 """Seconds that samples are waited for; the film shows the first second of them."""
