@@ -170,7 +170,9 @@ SHAPES = {
     "vith16-384": ModelConfig(image_size=384, embed_dim=1280, depth=32),
 }
 """The bundled models' shapes and the three published ones (paper, table 12), by file name."""
-SHAPES["physics"] = replace(SHAPES["demo"], family="vjepa-rotary", predictor_num_heads=4)
+SHAPES["physics"] = replace(
+    SHAPES["demo"], family="vjepa-rotary", predictor_depth=8, predictor_num_heads=4
+)
 
 
 def preset(name: str) -> ModelConfig:
