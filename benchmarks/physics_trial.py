@@ -156,12 +156,16 @@ def score(
 
 def run(shape: str, mix: str, options: argparse.Namespace) -> dict:
     """Trains, or goes on, and judges."""
-    out = options.runs / f"{shape}-{mix}".replace(" ", "-").replace(",", "")
+    name = f"{shape}-{mix}" + (f"-{options.minutes:g}-minutes" if options.minutes else "")
+    out = options.runs / name.replace(" ", "-").replace(",", "")
     settings = {"batch_size": options.batch, "steps": options.steps, "warmup": 50} | MASKS[mix]
-    config = PretrainConfig(out=out, data=str(options.data), preset=shape, **settings)
-    if (out / "last.pt").is_file():
+    resume = (out / "last.pt").is_file()
+    config = PretrainConfig(
+        out=out, data=str(options.data), preset=shape, resume=resume, **settings
+    )
+    if options.minutes and resume:
         begun = torch.load(out / "last.pt", map_location="cpu", weights_only=True)["config"]
-        config = replace(config, resume=True, steps=begun["steps"])
+        config = replace(config, steps=begun["steps"])
     elif options.minutes:
         config = replace(config, steps=steps_within(options.minutes, config))
     model = checkpoint.load(pretrain(config, *begin(config)))
