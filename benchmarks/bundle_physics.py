@@ -16,32 +16,33 @@ from decoder.media import write_mp4
 from decoder.scoring.hide import thing_mask
 from vjepa.config import preset
 from vjepa.data.clips import BUNDLED, DEFAULT_FPS
-from vjepa.world.physics import EVENT_NAMES, PhysicsWorld
+from vjepa.world.physics import PhysicsWorld
 
 SIDE, SEED = 224, 3119511124627235423
 CLIPS = {
-    "two_collide": (2, "two collide", 3),
-    "box_passes": (14, "a box passes", 3),
-    "rolling_ring": (31, "a ring moves on", 4),
-    "thrown_capsule": (49, "a thrown capsule", 3),
-    "up_the_ramp": (19, "up the ramp", 4),
-    "behind_a_screen": (23, "behind a screen", 4),
+    "two_collide": (2, "collide", "two collide", 3),
+    "box_passes": (14, "move_left", "a box passes", 3),
+    "rolling_ring": (31, "move_left", "a ring moves on", 4),
+    "thrown_capsule": (49, "throw_left", "a thrown capsule", 3),
+    "up_the_ramp": (19, "ramp_up", "up the ramp", 4),
+    "behind_a_screen": (23, "hide", "behind a screen", 4),
 }
-"""By name: the clip's number, its title, and the time step from which its thing is hidden."""
+"""By name: the clip's number, what it shows, its title, and the time step from which its thing is hidden."""
 LICENCE = "Apache-2.0, drawn by this project"
 
 
-def bundle(number: int, title: str, start: int, name: str) -> dict:
+def bundle(number: int, event: str, title: str, start: int, name: str) -> dict:
     """Draws one clip, and returns its entry."""
     config = preset("physics")
-    large = PhysicsWorld(SIDE, config.num_frames, split="test").frames((SEED, number))
-    write_mp4(BUNDLED / f"{name}.mp4", large, DEFAULT_FPS)
-    drawn = PhysicsWorld(config.image_size, config.num_frames, split="test").clip((SEED, number))
+    large, small = (
+        PhysicsWorld(side, config.num_frames, split="test") for side in (SIDE, config.image_size)
+    )
+    write_mp4(BUNDLED / f"{name}.mp4", large.frames((SEED, number), event), DEFAULT_FPS)
+    drawn = small.clip((SEED, number), event)
     mask = thing_mask(torch.from_numpy(drawn["segmentation"] == 1), config, start)
     middle = (start + config.grid[0]) * config.tubelet_size // 2
     shown = {"mask": to_link(mask.numpy()), "frame": middle}
-    labels = {"event": EVENT_NAMES[drawn["event"]]}
-    return {"title": title, **shown, "licence": LICENCE, "labels": labels}
+    return {"title": title, **shown, "licence": LICENCE, "labels": {"event": event}}
 
 
 def main() -> None:

@@ -123,9 +123,14 @@ class PhysicsWorld:
         seeds = torch.randint(2**62, (n,), generator=generator).tolist()
         return collate([self.clip(seed) for seed in seeds])
 
-    def clip(self, seed: int | Sequence[int]) -> dict[str, np.ndarray]:
-        """One clip with its labels, as arrays named after the attributes of a batch."""
-        scene, model, course = self.play(seed)
+    def clip(self, seed: int | Sequence[int], event: str | None = None) -> dict[str, np.ndarray]:
+        """One clip with its labels, as arrays named after the attributes of a batch.
+
+        Args:
+            seed: of the clip; the same seed gives the same clip.
+            event: what it shows, one of EVENT_NAMES; drawn from the seed if None.
+        """
+        scene, model, course = self.play(seed, event)
         painter = Painter(scene, model, course, self.image_size, self.static)
         try:
             frames, segmentation = painter.pictures(), painter.segmentation()
@@ -135,9 +140,11 @@ class PhysicsWorld:
             scene, course, segmentation
         )
 
-    def frames(self, seed: int | Sequence[int]) -> UInt8[np.ndarray, "t h w 3"]:
+    def frames(
+        self, seed: int | Sequence[int], event: str | None = None
+    ) -> UInt8[np.ndarray, "t h w 3"]:
         """One clip without its labels."""
-        return self.render(*self.play(seed))
+        return self.render(*self.play(seed, event))
 
     def render(self, scene: PhysicsScene, model, course: Course) -> UInt8[np.ndarray, "t h w 3"]:
         """Draws a scene's course."""
@@ -147,24 +154,35 @@ class PhysicsWorld:
         finally:
             painter.close()
 
-    def event(self, seed: int | Sequence[int]) -> int:
-        """What a seed's clip shows, drawn before all else: what often fails is not the rarer."""
-        return int(np.random.default_rng(seed).integers(len(EVENTS)))
+    def play(
+        self, seed: int | Sequence[int], event: str | None = None
+    ) -> tuple[PhysicsScene, object, Course]:
+        """A scene that shows an event, its MuJoCo model, and its course.
 
-    def play(self, seed: int | Sequence[int]) -> tuple[PhysicsScene, object, Course]:
-        """A scene that shows its event, its MuJoCo model, and its course."""
+        Raises:
+            InputError: no such event.
+        """
         seeds = (seed,) if isinstance(seed, int) else tuple(seed)
-        event = self.event(seeds)
+        number = _event(seeds, event)
         for attempt in range(1, ATTEMPTS):
             dice = PhysicsDice((*seeds, attempt), self.split)
-            scene = draw_scene(dice, event)
+            scene = draw_scene(dice, number)
             model = compile_scene(scene)
             course = simulate(scene, model, max(self.num_frames, EVENT_FRAMES))
             event_only = course.first(EVENT_FRAMES)
             scene = replace(scene, camera=frame_action(dice, scene, event_only))
             if accepted(scene, event_only):
                 return scene, model, course.first(self.num_frames)
-        raise RuntimeError(f"No scene of {EVENT_NAMES[event]!r} succeeded from seed {seed}.")
+        raise RuntimeError(f"No scene of {EVENT_NAMES[number]!r} succeeded from seed {seed}.")
+
+
+def _event(seeds: tuple[int, ...], name: str | None) -> int:
+    """The event of this name, or of these seeds: drawn first, so what often fails is as common."""
+    if name is None:
+        return int(np.random.default_rng(seeds).integers(len(EVENTS)))
+    if name not in EVENTS:
+        raise InputError(f"There is no event {name!r}; choose one of {', '.join(EVENT_NAMES)}.")
+    return EVENT_NAMES.index(name)
 
 
 def draw_scene(dice: PhysicsDice, event: int) -> PhysicsScene:

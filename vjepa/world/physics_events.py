@@ -204,6 +204,36 @@ def collide(dice: PhysicsDice, thing: Thing) -> Setup:
     return Setup(replace(actor, damping=0.25), (second,))
 
 
+def rebound(direction: int) -> Callable[[PhysicsDice, Thing], Setup]:
+    """Glides into a wall that throws it back to the left (-1) or right (1), at times unseen."""
+
+    def prepare(dice: PhysicsDice, thing: Thing) -> Setup:
+        speed, until = dice.held(2.6, 4.4), dice.uniform(0.5, 1.1)
+        face, depth = -direction * dice.held(-0.3, 1.2), dice.uniform(-0.4, 0.6)
+        turn = low(dice, thing.shape_name)
+        gap = reach(thing.shape_name, thing.size, turn, (-direction, 0, 0))
+        thing = put(thing, face + direction * (gap + speed * until), depth, turn)
+        velocity, damping = (-direction * speed, 0.0, 0.0), dice.uniform(0.03, 0.2)
+        thing = replace(thing, velocity=velocity, friction=ICE, damping=damping)
+        thick = dice.uniform(0.2, 0.5)
+        place, size = (face - direction * thick / 2, depth, 0.0), (thick, 2.4, dice.held(1.8, 3.6))
+        wall = Fixture("block", place, size)
+        if dice.chance(0.6):
+            return Setup(thing, (), (wall,))
+        middle = face + direction * gap * dice.uniform(0.3, 1.2)
+        screen = (dice.held(1.3, 2.2), 0.25, dice.uniform(1.5, 2.4))
+        return Setup(thing, (), (wall, Fixture("block", (middle, -1.4, 0.0), screen)))
+
+    return prepare
+
+
+def comes_back(places: Float[np.ndarray, "t 3"], turns: Float[np.ndarray, "t 3 3"]) -> bool:
+    """Whether it ends on the side that it came from, far from where it turned."""
+    way = places[:, 0] - places[0, 0]
+    far = way[np.abs(way).argmax()]
+    return bool(min(np.abs(far), np.sign(far) * (far - way[-1])) > 0.6)
+
+
 def topple(dice: PhysicsDice, thing: Thing) -> Setup:
     """Stands on end, is pushed and falls over."""
     shape, direction = thing.shape_name, dice.pick((-1, 1))
@@ -344,6 +374,8 @@ EVENTS: dict[str, Event] = {
     "topple": Event(topple, TALL, (1.25, 1.8), lies_otherwise),
     "swing": Event(swing, sizes=MIDDLING),
     "hide": Event(hide, sizes=(1.05, 1.45)),
+    "rebound_left": Event(rebound(-1), sizes=SMALL, happened=comes_back),
+    "rebound_right": Event(rebound(1), sizes=SMALL, happened=comes_back),
     "rest": Event(rest, sizes=(1.1, 1.8), happened=stays),
 }
 """The label `event` is an index into it."""

@@ -251,8 +251,8 @@ def _pass_through(
         gap = thick / 2 + reach(thing.shape_name, thing.size, thing.turn, (-side, 0, 0))
         moving = replace(thing, velocity=(-side * speed, 0.0, 0.0), damping=0.03)
         scenes.append(_at(moving, side * (gap + speed * middle)))
-    first = _scene(dice, (scenes[0],), blocks, camera, "collide")
-    return first, replace(first, things=(scenes[1],))
+    first = _scene(dice, (scenes[0],), blocks, camera, "rebound_left")
+    return first, replace(first, things=(scenes[1],), event=EVENT_NAMES.index("rebound_right"))
 
 
 def _hang(dice: PhysicsDice, middle: float, hidden: bool) -> tuple[PhysicsScene, PhysicsScene]:
