@@ -27,7 +27,7 @@ CLIPS = {
     "up_the_ramp": (19, "ramp_up", "up the ramp", 4),
     "behind_a_screen": (23, "hide", "behind a screen", 4),
 }
-"""By name: the clip's number, what it shows, its title, and the time step from which its thing is hidden."""
+"""By name: number, event, title, and the time step from which the clip's thing is hidden."""
 LICENCE = "Apache-2.0, drawn by this project"
 
 
