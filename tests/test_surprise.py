@@ -130,6 +130,8 @@ def test_pixels_tell_violations_in_plain_view_and_none_behind_a_post(model):
 def test_bad_input_gets_a_sentence(model, clips):
     with pytest.raises(InputError, match="horizon"):
         surprise(model, clips, horizon=0)
+    with pytest.raises(InputError, match="horizon"):
+        score_surprise(model, 1, torch.Generator(), horizon=0)
     with pytest.raises(InputError, match="at least one"):
         score_surprise(model, 0, torch.Generator())
     with pytest.raises(InputError, match="tubelets"):

@@ -284,6 +284,7 @@ def surprise(
     model: str = "demo",
     scenes: int = 200,
     world: str = "world",
+    horizon: int = surprising.HORIZON,
     seed: int = 0,
     json_line: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> None:
@@ -293,11 +294,12 @@ def surprise(
         model: by name or path.
         scenes: held-out scenes, of each kind; each gives two pairs, one set.
         world: whose: "world", the drawn one, or "physics" (pip install -e .[physics]).
+        horizon: time steps predicted at once; a nearer one notices walls, a farther one what was hidden.
         seed: of the scenes.
         json_line: print one line of JSON, a list.
     """
     generator = Generator().manual_seed(seed)
-    cases = surprising.score_surprise(vjepa.load(model), scenes, generator, world)
+    cases = surprising.score_surprise(vjepa.load(model), scenes, generator, world, horizon)
     if json_line:
         print(json.dumps(cases))
         return
