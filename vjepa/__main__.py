@@ -294,7 +294,7 @@ def surprise(
         model: by name or path.
         scenes: held-out scenes, of each kind; each gives two pairs, one set.
         world: whose: "world", the drawn one, or "physics" (pip install -e .[physics]).
-        horizon: time steps predicted at once; a nearer one notices walls, a farther one what was hidden.
+        horizon: time steps predicted at once: one notices walls, four what a screen has hidden.
         seed: of the scenes.
         json_line: print one line of JSON, a list.
     """
