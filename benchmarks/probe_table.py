@@ -2,9 +2,10 @@
 
 V-JEPA, pixel prediction and random weights; attentive, average-pooling, linear and k-NN probes;
 5, 10, 50 and 100 % of the labels; several seeds. Asks for appearance, motion and location in clips
-of the drawn world, or, with `--world physics --train-clips 2000 --test-clips 600`, for event and
-shape in clips of the physics world. Everything in assets/demo/probes.json and probes_physics.json
-comes from here, and so do the probes that the app asks. An interrupted run goes on where it was.
+of the drawn world, or, with `--world physics --test-clips 600 --seeds 1 --pixels FOLDER`, for event
+and shape in clips of the physics world, with all and 5 % of the labels, the event by V-JEPA 2's
+deep probe too. Everything in assets/demo/probes.json and probes_physics.json comes from here, and
+so do the probes that the app asks. An interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ from tqdm import tqdm
 import vjepa
 from vjepa.analysis.attentive import save_probe
 from vjepa.analysis.features import Tokens, encode
-from vjepa.analysis.fit import Recipe, fit
+from vjepa.analysis.fit import RECIPES, fit
 from vjepa.analysis.probe import (
     CACHE,
-    PROBES,
     Scores,
     Trial,
     baselines_of,
@@ -39,10 +39,14 @@ from vjepa.analysis.probe import (
     measure,
     table,
 )
-from vjepa.analysis.tasks import PHYSICS_TASKS, WORLD_TASKS, Task
+from vjepa.analysis.tasks import PHYSICS_TASKS, WORLD_TASKS
+from vjepa.baselines import load_pixel_prediction
 from vjepa.checkpoint import BUNDLED
 
-LABELS = (1.0, 0.5, 0.1, 0.05)
+LABELS = {"drawn": (1.0, 0.5, 0.1, 0.05), "physics": (1.0, 0.05)}
+USUAL = ("attentive", "average", "linear", "knn")
+DEEP_TASKS = {"drawn": (), "physics": ("event",)}
+"""What the deep probe is asked too: it takes as long as all others together, ten times over."""
 TASKS = {"drawn": WORLD_TASKS, "physics": PHYSICS_TASKS}
 APP_TASKS = {"drawn": ("appearance", "motion"), "physics": ("event",)}
 FILES = {"drawn": "probes.json", "physics": "probes_physics.json"}
@@ -69,7 +73,7 @@ class DoneRuns:
 
     def __init__(self, folder: Path, settings: dict, train: TokensOf, test: TokensOf) -> None:
         files = [str(tokens.records.filename) for tokens in (*train.values(), *test.values())]
-        key = json.dumps([settings, asdict(Recipe()), files])
+        key = json.dumps([settings, recipes(), files])
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -94,15 +98,21 @@ class DoneRuns:
         return self.folder / f"{'-'.join(map(str, run))}.npz"
 
 
-def score(
-    done: DoneRuns, train: TokensOf, test: TokensOf, tasks: list[Task], seeds: int
-) -> list[dict]:
+def recipes() -> dict[str, dict]:
+    """How each kind of probe is trained."""
+    return {kind: asdict(recipe) for kind, recipe in RECIPES.items()}
+
+
+def score(done: DoneRuns, train: TokensOf, test: TokensOf, world: str, seeds: int) -> list[dict]:
     """The table's rows."""
-    scores = {}
-    for run in tqdm(list(product(train, LABELS, range(seeds))), desc="probes", unit="run"):
+    tasks, scores = list(TASKS[world].values()), {}
+    deep = [TASKS[world][name] for name in DEEP_TASKS[world]]
+    for run in tqdm(list(product(train, LABELS[world], range(seeds))), desc="probes", unit="run"):
         scores[run] = done.read(run)
         if scores[run] is None:
-            scores[run] = measure(run, train, test, tasks, PROBES)
+            scores[run] = measure(run, train, test, tasks, USUAL)
+            if deep:
+                scores[run] |= measure(run, train, test, deep, ("deep",))
             done.write(run, scores[run])
     return table(scores, train["model"], test["model"], tasks)
 
@@ -110,7 +120,7 @@ def score(
 def save_app_probes(train: Tokens, folder: Path, world: str, settings: dict) -> None:
     """The attentive probes of seed 0 and all labels, once more, for the app."""
     pairs = [(TASKS[world][name], "attentive") for name in APP_TASKS[world]]
-    recipe = {**settings, "seed": 0, **asdict(Recipe())}
+    recipe = {**settings, "seed": 0, **asdict(RECIPES["attentive"])}
     for (task, _), probe in fit(pairs, choose(train, 1.0, seed=0), seed=0).items():
         save_probe(probe, folder / task.name, {"task": task.name, **recipe})
 
@@ -124,6 +134,7 @@ def main() -> None:
     parser.add_argument("--test-clips", type=int, default=1500)
     parser.add_argument("--seeds", type=int, default=3, help="runs of each kind")
     parser.add_argument("--cache", type=Path, default=CACHE, help="features; about 3 GB")
+    parser.add_argument("--pixels", type=Path, help="a pixel prediction to compare with")
     parser.add_argument("--out", type=Path, default=BUNDLED["demo"].parent)
     options = parser.parse_args()
     counts = {"train_clips": options.train_clips, "test_clips": options.test_clips}
@@ -131,6 +142,9 @@ def main() -> None:
     settings, asked = world | counts, TASKS[options.world]
     model, watch = vjepa.load("demo"), Stopwatch()
     models = {"model": model, **baselines_of(model)}
+    if options.pixels:
+        twin = load_pixel_prediction(options.pixels)
+        models["pixel"] = twin.to(model.device, model.dtype)
     tokens = {}
     for split in ("train", "test"):
         count = settings[f"{split}_clips"]
@@ -139,14 +153,14 @@ def main() -> None:
             tokens[split] = encode(models, clips, options.cache)
     done = DoneRuns(options.cache / "done", settings, tokens["train"], tokens["test"])
     with watch.stage("fit and ask all probes"):
-        rows = score(done, tokens["train"], tokens["test"], list(asked.values()), options.seeds)
+        rows = score(done, tokens["train"], tokens["test"], options.world, options.seeds)
     with watch.stage("probes of the app"):
         learned = tokens["train"]["model"]
         save_app_probes(learned, options.out / "probes", options.world, settings)
     results = {
         "settings": settings,
         "models": list(models),
-        "recipe": asdict(Recipe()),
+        "recipes": recipes(),
         "threads": torch.get_num_threads(),
         "seconds": watch.seconds,
         "rows": rows,

@@ -12,6 +12,7 @@ from tiny import FOUR_LAYERS, TINY
 
 import vjepa
 from vjepa import checkpoint
+from vjepa.baselines import PixelPrediction, load_pixel_prediction
 from vjepa.beginning import ContinuedVJEPA21, begin, freeze_encoder, go_on_from
 from vjepa.errors import InputError
 from vjepa.formats import official2
@@ -168,6 +169,29 @@ def test_a_published_model_is_trained_further_and_opens_again(golden, tmp_path):
         for ours, theirs in zip(after.parameters(), before.parameters(), strict=True)
     ]
     assert 0 < max(moved) < 0.01
+
+
+def test_a_pixel_prediction_is_trained_further(tmp_path):
+    """A model's twin has to learn as long as the model has, whatever it went on with."""
+    clips = np.random.default_rng(0).integers(
+        0, 256, (4, TINY.num_frames, TINY.image_size, TINY.image_size, 3), np.uint8
+    )
+    np.save(tmp_path / "clips.npy", clips)
+    first = tmp_path / "first"
+    checkpoint.save(PixelPrediction(TINY), first, torch.float32)
+    before = load_pixel_prediction(first)
+    settings = {"data": str(tmp_path / "clips.npy"), "objective": "pixels", "batch_size": 2}
+    config = PretrainConfig(
+        out=tmp_path / "run", begin_with=str(first), steps=2, warmup=1, workers=0, **settings
+    )
+    after = load_pixel_prediction(pretrain(config, *begin(config)))
+    moved = [
+        (ours.float() - theirs).abs().max().item()
+        for ours, theirs in zip(after.parameters(), before.parameters(), strict=True)
+    ]
+    assert after.config == TINY and 0 < max(moved) < 0.1
+    with pytest.raises(InputError, match="nothing"):
+        begin(replace(config, begin_with=str(tmp_path / "nothing")))
 
 
 def test_a_frozen_encoder_is_the_target_encoder_and_the_predictor_hardly_notices():

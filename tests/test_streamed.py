@@ -13,7 +13,7 @@ from tiny import TINY, tiny_model
 import vjepa.__main__ as commands
 from vjepa import checkpoint
 from vjepa.analysis import streamed
-from vjepa.analysis.attentive import AttentiveProbe, save_probe
+from vjepa.analysis.attentive import AttentiveProbe, load_probe, save_probe
 from vjepa.analysis.streamed import StreamConfig, TrainingClips, outputs_of, plan, train_streamed
 from vjepa.data.datasets import LabelledVideos, open_dataset
 from vjepa.data.views import read_views
@@ -98,6 +98,17 @@ def test_a_run_killed_and_resumed_ends_in_the_same_probe(model, videos, config, 
     assert train_streamed(model, *pair, replace(broken, resume=True)) == row
     one, other = ((c.out / "probe" / "probe.safetensors").read_bytes() for c in (config, broken))
     assert one == other
+
+
+def test_a_probe_as_deep_as_v_jepa_2_s_is_trained_kept_and_read(model, videos, config):
+    pair = [open_dataset(videos, split=split) for split in ("train", "test")]
+    deep = replace(config, depth=3, epochs=1)
+    row = train_streamed(model, *pair, deep)
+    probe = load_probe(deep.out / "probe")
+    assert len(probe.blocks) == 3
+    assert streamed.score_probe(model, probe, pair[1], clips=2, views=1) == row
+    with pytest.raises(InputError, match="depth must be 0 or more"):
+        replace(config, depth=-1)
 
 
 def test_a_probe_s_file_is_scored_as_its_answers_say(model, videos, tmp_path, capsys):

@@ -7,6 +7,7 @@ where both encoders begin.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from vjepa import checkpoint
-from vjepa.baselines import PixelPrediction
+from vjepa.baselines import PixelPrediction, load_pixel_prediction
 from vjepa.config import preset
 from vjepa.data.clips import normalize
 from vjepa.data.sources import Source, open_source
@@ -48,7 +49,7 @@ def begin(config: PretrainConfig) -> tuple[VJEPA | PixelPrediction, Source]:
     Raises:
         InputError: there is no such model or data, or the model cannot be gone on with.
     """
-    if config.begin_with and config.objective not in ("features", "predictor"):
+    if config.begin_with and config.objective not in GOES_ON:
         raise InputError(
             f"--from goes on with a model's own objective, and not with {config.objective!r}: "
             "leave --objective out, or train its predictor alone."
@@ -57,7 +58,7 @@ def begin(config: PretrainConfig) -> tuple[VJEPA | PixelPrediction, Source]:
         raise InputError(
             "--objective predictor trains the predictor of a model that is there: name one, --from."
         )
-    model = go_on_from(config.begin_with) if config.begin_with else fresh(config)
+    model = GOES_ON[config.objective](config.begin_with) if config.begin_with else fresh(config)
     model.rarity = config.rarity
     source = open_source(
         config.data,
@@ -173,3 +174,16 @@ def go_on_from(name: str) -> VJEPA:
     for index, token in enumerate(model.predictor.mask_tokens):  # others never had a gradient
         token.requires_grad_(model.config.mask_token in (-1, index))
     return model
+
+
+def go_on_with_pixels(name: str) -> PixelPrediction:
+    """A pixel prediction that a run wrote, to be trained further.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    return load_pixel_prediction(Path(name)).train().requires_grad_(True)
+
+
+GOES_ON = {"features": go_on_from, "predictor": go_on_from, "pixels": go_on_with_pixels}
+"""What reads the model that `--from` names, by objective."""

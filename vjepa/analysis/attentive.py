@@ -84,11 +84,15 @@ class AttentiveProbe(nn.Module):
         From weights as small as the encoder's, all heads look everywhere alike for hundreds of
         steps, and short runs may end before they part.
         """
-        for layer in (self.q, self.kv, self.mlp.fc1, self.mlp.fc2, self.linear):
+        narrow, wide = [self.mlp.fc1, self.mlp.fc2, self.linear], [self.q, self.kv]
+        for block in self.blocks:
+            narrow += [block.mlp.fc1, block.mlp.fc2]
+            wide += [block.attn.qkv, block.attn.proj]
+        for layer in (*narrow, *wide):
             nn.init.zeros_(layer.bias)
-        for layer in (self.mlp.fc1, self.mlp.fc2, self.linear):
+        for layer in narrow:
             nn.init.trunc_normal_(layer.weight, std=0.02, generator=generator)
-        for layer in (self.q, self.kv):
+        for layer in wide:
             nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.normal_(self.query, generator=generator)
 

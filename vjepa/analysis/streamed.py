@@ -55,6 +55,7 @@ class StreamConfig:
         batch_size: videos a step, over all processes.
         lr: it begins there and falls to zero by half a cosine.
         weight_decay: of weights, not of biases and other 1-D parameters.
+        depth: blocks of self-attention before the query; V-JEPA 2's probes have 3.
         clips: of a video, evenly spread; their tokens are read side by side.
         views: crops of every test clip, 1 or 3; answers to them are averaged.
         scale: least and greatest share of a frame that a training crop keeps.
@@ -70,6 +71,7 @@ class StreamConfig:
     batch_size: int = 256
     lr: float = 1e-3
     weight_decay: float = 0.01
+    depth: int = 0
     clips: int = 8
     views: int = 3
     scale: tuple[float, float] = (0.08, 1.0)
@@ -84,6 +86,8 @@ class StreamConfig:
         for name in ("epochs", "batch_size", "clips", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, not {getattr(self, name)}.")
+        if self.depth < 0:
+            raise InputError(f"depth must be 0 or more, not {self.depth}.")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise InputError(f"scale must be two shares of a frame, the least first: {self.scale}.")
 
@@ -181,7 +185,8 @@ def train_streamed(
             f"{accelerator.num_processes} processes."
         )
     task = Classification("class", train.classes)
-    probe = attentive(model.config.embed_dim, task, Generator().manual_seed(config.seed))
+    generator = Generator().manual_seed(config.seed)
+    probe = attentive(model.config.embed_dim, task, generator, config.depth)
     probe = probe.to(accelerator.device)
     _train(model, probe, train, config, accelerator)
     probe.eval().requires_grad_(False)
