@@ -69,12 +69,22 @@ def test_nothing_can_be_predicted_before_the_first_step(model, clips):
     assert found[:, 1:].isfinite().all()
 
 
-def test_a_step_s_surprise_is_the_mean_over_the_passes_that_predict_it(model, clips):
-    """With all steps ahead predicted: the means of the training losses, weighted by their steps."""
-    found = curve(surprise(model, clips, horizon=T))[:, 1:].mean(0)
-    passes = torch.arange(1, T)
-    losses = sum((T - keep) * loss_after(model, clips, keep) for keep in range(1, T))
-    assert (found * passes).sum().item() == pytest.approx(losses, rel=1e-5)
+def test_what_one_forecast_foresaw_does_not_surprise(model, clips):
+    """A token's surprise is its distance to the nearest of the forecasts of its time step."""
+    targets, errors = model.target_features(clips), []
+    for keep in range(1, T):
+        context_idx, target_idx = (
+            idx.expand(len(clips), -1) for idx in split(future(model.grid, keep))
+        )
+        context = model.encode_context(clips, context_idx)
+        predictions = model.predict(context, context_idx, target_idx, MASK_TYPE)
+        error = (predictions - take(targets, target_idx)).abs().mean(-1)
+        errors.append(error[:, -model.grid[1] * model.grid[2] :])
+    last = surprise(model, clips, horizon=T)[:, -1].flatten(1)
+    torch.testing.assert_close(last, torch.stack(errors).amin(0))
+    near = surprise(model, clips, horizon=1)[:, -1].flatten(1)
+    torch.testing.assert_close(near, errors[-1])
+    assert (last <= near).all() and (last < near).any()
 
 
 def test_a_prediction_knows_nothing_of_the_future(model, clips, monkeypatch):

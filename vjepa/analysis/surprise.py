@@ -1,9 +1,9 @@
-"""Surprise: how far what comes next is from what was predicted of it.
+"""Surprise: how far what comes is from the nearest of what was predicted of it.
 
 A sliding "hide the future" mask, and how often impossible clips of the world surprise more than
 possible ones (the measure of Garrido et al. 2025, who found it to reveal intuitive physics in large
-models; the clips after IntPhys, Riochet et al. 2018). V-JEPA's training masks hide blocks through
-all time and never the future alone: what is asked here is not what the model was trained for.
+models; the clips after IntPhys, Riochet et al. 2018). The published V-JEPA's training masks hide
+blocks through all time and never the future alone: what is asked is not what it was trained for.
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ from vjepa.world.violations import KINDS, POSTS_FROM, Pairs, draw_pairs
 from vjepa.world.world import World
 
 HORIZON = 4
-"""Time steps predicted at once: what goes behind a post is to be foreseen on its other side. On 40
-training scenes a kind, other horizons did as well within their intervals. In the physics world a
-nearer one finds more of what passes through a wall, and less of what vanishes behind a screen."""
+"""Time steps predicted at once. From far it is foreseen that what goes behind a screen comes out
+again, which from near is forgotten at times; from near, that a wall throws things back, which from
+far surprises as much as what passes through it. So the nearest forecast counts. Behind a screen, on
+60 training scenes of the physics world, it finds 82 % of what passes through a wall (on 32 of each
+vanish 100, change 100, teleport 97); the mean of the forecasts 58 (97, 100, 97), a horizon of one
+87 (81, 97, 91)."""
 MASK_TYPE = "long"
 """The mask token of long-range masks, as a hidden future is a large hole; that of short-range ones
 did as well on the same scenes."""
@@ -45,9 +48,10 @@ def surprise(
     """Prediction error of every token, given only what came before.
 
     For each time step s from the second on, the steps before s are the context, and steps s to
-    s + horizon - 1 are predicted. A token's surprise is its L1 distance to the layer-normed target,
-    averaged over the passes that predict it. Targets are the target encoder's, which sees the clip
-    whole, as in training.
+    s + horizon - 1 are predicted. Each token is so predicted up to `horizon` times; its surprise is
+    the L1 distance of the layer-normed target to the nearest of these forecasts: what one of them
+    foresaw does not surprise. Targets are the target encoder's, which sees the clip whole, as in
+    training.
 
     Args:
         model: frozen; of pixel prediction the errors are those of normalised pixels.
@@ -64,13 +68,13 @@ def surprise(
     if horizon < 1 or t < 2:
         raise InputError(f"Surprise needs 2 time steps and a horizon of 1, not {t} and {horizon}.")
     targets = model.target_features(clips)
-    total = torch.zeros(len(clips), t, h * w, device=model.device)
-    passes = torch.zeros(t, 1, device=model.device)
+    nearest = torch.full((len(clips), t, h * w), torch.inf, device=model.device)
+    nearest[:, 0] = torch.nan
     for step in range(1, t):
         ahead = slice(step, step + horizon)
-        total[:, ahead] += _errors(model, clips, targets, step, min(step + horizon, t))
-        passes[ahead] += 1
-    return (total / passes).view(-1, t, h, w)  # 0 / 0 = NaN in the first step
+        errors = _errors(model, clips, targets, step, min(step + horizon, t))
+        nearest[:, ahead] = nearest[:, ahead].minimum(errors)
+    return nearest.view(-1, t, h, w)
 
 
 def _errors(
