@@ -3,9 +3,9 @@
 V-JEPA, pixel prediction and random weights; attentive, average-pooling, linear and k-NN probes;
 5, 10, 50 and 100 % of the labels; several seeds. Asks for appearance, motion and location in clips
 of the drawn world, or, with `--world physics --test-clips 600 --seeds 1 --pixels FOLDER`, for event
-and shape in clips of the physics world, with all and 5 % of the labels, the event by V-JEPA 2's
-deep probe too. Everything in assets/demo/probes.json and probes_physics.json comes from here, and
-so do the probes that the app asks. An interrupted run goes on where it was.
+and shape in clips of the physics world. Everything in assets/demo/probes.json and
+probes_physics.json comes from here, and so do the probes that the app asks. An interrupted run goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from vjepa.analysis.probe import (
     measure,
     table,
 )
-from vjepa.analysis.tasks import PHYSICS_TASKS, WORLD_TASKS
+from vjepa.analysis.tasks import PHYSICS_TASKS, WORLD_TASKS, Task
 from vjepa.baselines import load_pixel_prediction
 from vjepa.checkpoint import BUNDLED
 
-LABELS = {"drawn": (1.0, 0.5, 0.1, 0.05), "physics": (1.0, 0.05)}
-USUAL = ("attentive", "average", "linear", "knn")
-DEEP_TASKS = {"drawn": (), "physics": ("event",)}
-"""What the deep probe is asked too: it takes as long as all others together, ten times over."""
+LABELS = (1.0, 0.5, 0.1, 0.05)
+KINDS = ("attentive", "average", "linear", "knn")
+"""All but the deep one, which takes ten times as long as these together."""
+RECIPE = RECIPES["attentive"]
 TASKS = {"drawn": WORLD_TASKS, "physics": PHYSICS_TASKS}
 APP_TASKS = {"drawn": ("appearance", "motion"), "physics": ("event",)}
 FILES = {"drawn": "probes.json", "physics": "probes_physics.json"}
@@ -73,7 +73,7 @@ class DoneRuns:
 
     def __init__(self, folder: Path, settings: dict, train: TokensOf, test: TokensOf) -> None:
         files = [str(tokens.records.filename) for tokens in (*train.values(), *test.values())]
-        key = json.dumps([settings, recipes(), files])
+        key = json.dumps([settings, asdict(RECIPE), files])
         self.folder = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -98,21 +98,15 @@ class DoneRuns:
         return self.folder / f"{'-'.join(map(str, run))}.npz"
 
 
-def recipes() -> dict[str, dict]:
-    """How each kind of probe is trained."""
-    return {kind: asdict(recipe) for kind, recipe in RECIPES.items()}
-
-
-def score(done: DoneRuns, train: TokensOf, test: TokensOf, world: str, seeds: int) -> list[dict]:
+def score(
+    done: DoneRuns, train: TokensOf, test: TokensOf, tasks: list[Task], seeds: int
+) -> list[dict]:
     """The table's rows."""
-    tasks, scores = list(TASKS[world].values()), {}
-    deep = [TASKS[world][name] for name in DEEP_TASKS[world]]
-    for run in tqdm(list(product(train, LABELS[world], range(seeds))), desc="probes", unit="run"):
+    scores = {}
+    for run in tqdm(list(product(train, LABELS, range(seeds))), desc="probes", unit="run"):
         scores[run] = done.read(run)
         if scores[run] is None:
-            scores[run] = measure(run, train, test, tasks, USUAL)
-            if deep:
-                scores[run] |= measure(run, train, test, deep, ("deep",))
+            scores[run] = measure(run, train, test, tasks, KINDS)
             done.write(run, scores[run])
     return table(scores, train["model"], test["model"], tasks)
 
@@ -120,7 +114,7 @@ def score(done: DoneRuns, train: TokensOf, test: TokensOf, world: str, seeds: in
 def save_app_probes(train: Tokens, folder: Path, world: str, settings: dict) -> None:
     """The attentive probes of seed 0 and all labels, once more, for the app."""
     pairs = [(TASKS[world][name], "attentive") for name in APP_TASKS[world]]
-    recipe = {**settings, "seed": 0, **asdict(RECIPES["attentive"])}
+    recipe = {**settings, "seed": 0, **asdict(RECIPE)}
     for (task, _), probe in fit(pairs, choose(train, 1.0, seed=0), seed=0).items():
         save_probe(probe, folder / task.name, {"task": task.name, **recipe})
 
@@ -153,14 +147,14 @@ def main() -> None:
             tokens[split] = encode(models, clips, options.cache)
     done = DoneRuns(options.cache / "done", settings, tokens["train"], tokens["test"])
     with watch.stage("fit and ask all probes"):
-        rows = score(done, tokens["train"], tokens["test"], options.world, options.seeds)
+        rows = score(done, tokens["train"], tokens["test"], list(asked.values()), options.seeds)
     with watch.stage("probes of the app"):
         learned = tokens["train"]["model"]
         save_app_probes(learned, options.out / "probes", options.world, settings)
     results = {
         "settings": settings,
         "models": list(models),
-        "recipes": recipes(),
+        "recipe": asdict(RECIPE),
         "threads": torch.get_num_threads(),
         "seconds": watch.seconds,
         "rows": rows,

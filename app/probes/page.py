@@ -40,8 +40,7 @@ EVALUATION_HELP = (
     "**Frozen evaluation**: the encoder is not trained further, so a probe's score says what its "
     "features hold. *Pixel prediction* is the same encoder trained with the same clips, steps and "
     "masks to predict pixels instead of features; *random weights* is the encoder before any "
-    "training, which is the baseline that matters. *Deep* is V-JEPA 2's attentive probe: three "
-    "blocks of self-attention compare the tokens before its query gathers them."
+    "training, which is the baseline that matters."
 )
 MEASURED = "Measured with the bundled model as it was after its first 5,000 steps."
 BARS = "Bars: 95 % intervals over clips. Dotted: chance."

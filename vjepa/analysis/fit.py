@@ -91,11 +91,11 @@ TRAINED = {"attentive": attentive, "deep": partial(attentive, depth=3), "average
 """Makes an untrained probe of each kind."""
 RECIPES = {
     "attentive": Recipe(),
-    "deep": Recipe(steps=400, batch_size=32, lr=1e-3, warmup=40, weight_decay=0.1),
+    "deep": Recipe(steps=1500, batch_size=32, lr=1e-3, warmup=100, weight_decay=0.1),
     "average": Recipe(),
 }
-"""How each kind is trained. The deep one's was not chosen among several: it has forty times as much
-to compute a clip, and learns from a fifth of the clips."""
+"""How each kind is trained. The deep one has forty times as much to compute a clip; of the event's
+5,000 labelled physics clips it reads 74 % after 400 of its steps. It was not chosen otherwise."""
 
 Pair = tuple[Task, str]
 Probe = AttentiveProbe | AverageProbe
