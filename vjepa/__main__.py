@@ -295,7 +295,7 @@ def surprise(
         model: by name or path.
         scenes: held-out scenes, of each kind; each gives two pairs, one set.
         world: whose: "world", the drawn one, or "physics" (pip install -e .[physics]).
-        horizon: time steps predicted at once; what any forecast foresaw does not surprise.
+        horizon: time steps predicted at once; what one forecast foresaw hardly surprises.
         seed: of the scenes.
         json_line: print one line of JSON, a list.
     """

@@ -26,8 +26,8 @@ GOES_ON, CUT, NEVER = "goes on", "is cut out", "was never there"
 
 STORY = """
 **A model that predicts can be surprised.** At each moment it predicts the next four from what came
-before; then they come, and what is missing of the nearest prediction is the *surprise*. No label
-says what is possible: the clip itself does.
+before; then they come, and how far they are from the predictions, above all from the nearest, is
+the *surprise*. No label says what is possible: the clip itself does.
 
 Below, a thing is **cut out** from some moment on: the same scene, drawn without it. No single frame
 is strange; strange is only that the thing is gone. Drag the moment:

@@ -15,13 +15,13 @@ from app.workbench.session import State
 BARE = {"displayModeBar": False}
 CURVE_HELP = (
     "A sliding *hide the future* mask: the model sees the time steps before a moment and predicts "
-    "the next four. Surprise is how far the features that come are from the nearest of the "
-    "forecasts that were made of them (mean L1 distance). The published V-JEPA was trained on "
-    "holes in space, never on the future alone."
+    "the next four. Surprise is how far the features that come are from the forecasts that were "
+    "made of them (mean L1 distance), of which the nearest counts most. The published V-JEPA was "
+    "trained on holes in space, never on the future alone."
 )
 SURPRISE_TIP = (
-    "How wrong the best of up to four predictions of each token is, each given only time steps "
-    "before it. The first step has none: there is nothing to predict from."
+    "How wrong the up to four predictions of each token are, above all the best, each given only "
+    "time steps before it. The first step has none: there is nothing to predict from."
 )
 ERROR_TIP = "How wrong the predictions of the tokens behind the painted mask are."
 

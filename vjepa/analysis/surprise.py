@@ -1,4 +1,4 @@
-"""Surprise: how far what comes is from the nearest of what was predicted of it.
+"""Surprise: how far what comes is from what was predicted of it, above all from the nearest.
 
 A sliding "hide the future" mask, and how often impossible clips of the world surprise more than
 possible ones (the measure of Garrido et al. 2025, who found it to reveal intuitive physics in large
@@ -29,12 +29,15 @@ from vjepa.world.violations import KINDS, POSTS_FROM, Pairs, draw_pairs
 from vjepa.world.world import World
 
 HORIZON = 4
-"""Time steps predicted at once. From far it is foreseen that what goes behind a screen comes out
-again, which from near is forgotten at times; from near, that a wall throws things back, which from
-far surprises as much as what passes through it. So the nearest forecast counts. Behind a screen, on
-60 training scenes of the physics world, it finds 82 % of what passes through a wall (on 32 of each
-vanish 100, change 100, teleport 97); the mean of the forecasts 58 (97, 100, 97), a horizon of one
-87 (81, 97, 91)."""
+"""Time steps predicted at once."""
+NEAREST = -10
+"""Of the forecasts of a token the nearest counts most: the power mean of their errors, with this
+exponent (1: the plain mean; minus infinity: the nearest alone). From far it is foreseen that what
+goes behind a screen comes out again, which from near is forgotten at times; from near, that a wall
+throws things back, which from far surprises as much as what passes through it. On training scenes,
+60 of things that pass a wall behind a screen and 32 of each other kind, it finds 78 % (vanish 97,
+change 100, teleport 97), and 75 % of what vanishes behind a post of the drawn world; the plain mean
+58 (97, 100, 97) and 74, the nearest alone 82 (100, 100, 97) and 64."""
 MASK_TYPE = "long"
 """The mask token of long-range masks, as a hidden future is a large hole; that of short-range ones
 did as well on the same scenes."""
@@ -49,9 +52,9 @@ def surprise(
 
     For each time step s from the second on, the steps before s are the context, and steps s to
     s + horizon - 1 are predicted. Each token is so predicted up to `horizon` times; its surprise is
-    the L1 distance of the layer-normed target to the nearest of these forecasts: what one of them
-    foresaw does not surprise. Targets are the target encoder's, which sees the clip whole, as in
-    training.
+    the L1 distance of the layer-normed target to these forecasts, averaged so that the nearest
+    counts most (`NEAREST`): what one of them foresaw hardly surprises. Targets are the target
+    encoder's, which sees the clip whole, as in training.
 
     Args:
         model: frozen; of pixel prediction the errors are those of normalised pixels.
@@ -68,13 +71,15 @@ def surprise(
     if horizon < 1 or t < 2:
         raise InputError(f"Surprise needs 2 time steps and a horizon of 1, not {t} and {horizon}.")
     targets = model.target_features(clips)
-    nearest = torch.full((len(clips), t, h * w), torch.inf, device=model.device)
-    nearest[:, 0] = torch.nan
+    total = torch.zeros(len(clips), t, h * w, device=model.device)
+    passes = torch.zeros(t, 1, device=model.device)
     for step in range(1, t):
         ahead = slice(step, step + horizon)
         errors = _errors(model, clips, targets, step, min(step + horizon, t))
-        nearest[:, ahead] = nearest[:, ahead].minimum(errors)
-    return nearest.view(-1, t, h, w)
+        total[:, ahead] += errors**NEAREST
+        passes[ahead] += 1
+    average = (total / passes) ** (1 / NEAREST)  # 0 / 0 = NaN in the first step
+    return average.view(-1, t, h, w)
 
 
 def _errors(
