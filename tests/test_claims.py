@@ -275,6 +275,19 @@ def test_features_beat_pixels_in_the_paper_and_here_for_location_alone():
     assert ahead == {"appearance": False, "motion": False, "location": True}
 
 
+def test_with_few_labels_features_tell_events_better_than_pixels_and_with_all_as_well():
+    """Where this fails, the words of notebook 06, the card and README are to be read again."""
+    rows = json.loads((ROOT / "assets/demo/probes_physics.json").read_text())["rows"]
+    above = {
+        row["labels"]: row["above_pixel"]["ci95"]
+        for row in rows
+        if (row["task"], row["probe"]) == ("event", "attentive")
+    }
+    assert above.keys() == {0.05, 0.1, 0.5, 1.0}
+    assert min(above[0.05][0], above[0.1][0]) > 0
+    assert all(low < 0 < high for low, high in (above[0.5], above[1.0]))
+
+
 def test_predicting_features_learns_to_leave_out_more_static_than_predicting_pixels():
     """Where this fails, the words of lesson 5 and of notebook 06 are to be read again."""
     twins = json.loads((ROOT / "assets/baselines/static.json").read_text())
