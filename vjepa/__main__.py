@@ -122,8 +122,8 @@ def probe(
         model: by name or path.
         task: appearance, motion, location, or all of them, of the drawn world's clips; event or
             shape of the physics world's (pip install -e .[physics]).
-        probe: attentive, deep (V-JEPA 2's: three blocks of self-attention first), average, linear,
-            knn, or all.
+        probe: attentive, deep (V-JEPA 2's: three blocks of self-attention first, which take ten
+            times as long as the others together), average, linear, knn, or all.
         level: difficulty of the world, 0 to 4.
         train_clips: labelled clips of that world that a probe may learn from.
         test_clips: of held-out objects and panoramas, or pairings, sizes and materials.
